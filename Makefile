@@ -1,0 +1,62 @@
+# `make help` lists what there is to make.
+SHELL   := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOLS   := .cache/tools
+CONSUL  := $(TOOLS)/consul-1.22.7/consul
+CT      := $(TOOLS)/consul-template-0.41.1/consul-template
+LINT    := $(TOOLS)/golangci-lint-2.15.0/golangci-lint
+
+.PHONY: help build demo test bench record lint fuzz tools clean packages
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/pgbaton, static and stripped
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/pgbaton ./cmd/pgbaton
+
+demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go alone
+	@go run ./cmd/pgbaton demo
+
+test: packages $(CONSUL) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
+	@integration/test.sh $(or $(PKG),./...)
+
+bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 5 minutes)
+	@integration/bench.sh
+
+record: packages $(CONSUL) ## write the decoders' test data anew, from a real Patroni (Debian, root)
+	go test -tags record -count=1 -v ./integration/record
+
+lint: $(LINT) ## golangci-lint, as .golangci.yml says
+	$(LINT) run ./...
+
+FUZZTIME ?= 20s
+fuzz: ## each fuzz test for FUZZTIME
+	@set -e; for pkg in $$(go list ./...); do \
+	  for name in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
+	    go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+tools: $(CONSUL) $(CT) $(LINT) ## the servers and tools that are built from source, into .cache
+
+packages:
+	@integration/install.sh
+
+clean: ## remove what was built; the cache of tools stays
+	rm -rf bin
+
+# Each is built beside its place and then moved: an interrupted build leaves nothing that looks whole.
+$(CONSUL):
+	@echo "building consul, 5 minutes the first time"
+	@mkdir -p $(@D)
+	cd integration/tools && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@).new github.com/hashicorp/consul
+	@mv $@.new $@
+
+$(CT):
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D))/new go install github.com/hashicorp/consul-template@v0.41.1
+	@mv $(@D)/new/consul-template $@ && rmdir $(@D)/new
+
+$(LINT):
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D))/new go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	@mv $(@D)/new/golangci-lint $@ && rmdir $(@D)/new

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pgbaton/pgbaton/internal/baton"
+	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/file"
+)
+
+func captureVerb(std stdio) *cobra.Command {
+	var l looking
+	var out string
+	cmd := &cobra.Command{
+		Use:   "capture",
+		Short: "Write what the templates need from the store as a state file",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			a, err := l.open(std)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = a.close() }()
+			targets, err := gather(ctx, a, l.timeout)
+			if err != nil {
+				return err
+			}
+			catalog, err := capture(ctx, a, l, targets)
+			if err != nil {
+				return err
+			}
+			text, err := yaml.Marshal(catalog)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				_, err = std.out.Write(text)
+				return err
+			}
+			perms := os.FileMode(0o600) // values may be secrets
+			set, err := render.Stage([]render.File{{Destination: render.Destination{Path: out, Perms: &perms}, Content: text}})
+			if err != nil {
+				return err
+			}
+			return set.Rename()
+		},
+	}
+	configFlag(cmd, &l.configs)
+	cmd.Flags().DurationVar(&l.timeout, "timeout", 30*time.Second, "how long to wait for what is missing")
+	cmd.Flags().StringVar(&out, "out", "", "write to this `file`, readable by its owner alone")
+	return cmd
+}
+
+// capture asks the store once for each thing that the templates looked at.
+func capture(ctx context.Context, a *assembly, l looking, targets []rendered) (*file.Catalog, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	store, err := openStore(a.config.Store.Settings, a.follower)
+	if err != nil {
+		return nil, err
+	}
+	catalog := &file.Catalog{}
+	for _, t := range targets {
+		for q := range t.asked {
+			switch q.Store {
+			case watcher.Local:
+				continue // files are not the store's
+			case watcher.Clusters:
+				q = clusterKeys(a.clusters, q.Path)
+			}
+			answer, err := store.Fetch(ctx, q, 0)
+			if err != nil {
+				return nil, fmt.Errorf("capture: %w", err)
+			}
+			catalog.Add(q, answer)
+		}
+	}
+	return catalog, nil
+}
+
+func clusterKeys(defs []baton.Definition, name string) watcher.Query {
+	for _, d := range defs {
+		if d.Name == name {
+			return d.Query()
+		}
+	}
+	return watcher.Query{}
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/aymanbagabas/go-udiff"
+	"github.com/spf13/cobra"
+)
+
+func diffVerb(std stdio) *cobra.Command {
+	var l looking
+	var name string
+	cmd := &cobra.Command{
+		Use:   "diff",
+		Short: "Show what would change on disk; exit code 2 if anything would",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			a, err := l.open(std)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = a.close() }()
+			if err := only(a, name); err != nil {
+				return err
+			}
+			targets, err := gather(ctx, a, l.timeout)
+			if err != nil {
+				return err
+			}
+			changes, err := printDiffs(std, targets)
+			if err == nil && changes {
+				err = &exitError{exitChanges, errors.New("there are changes")}
+			}
+			return err
+		},
+	}
+	lookingFlags(cmd, &l)
+	cmd.Flags().StringVar(&name, "target", "", "look at this `target` only")
+	return cmd
+}
+
+// printDiffs prints what differs from the disk, and says whether anything does.
+func printDiffs(std stdio, targets []rendered) (changes bool, err error) {
+	for _, t := range targets {
+		for _, f := range t.wanted.Files {
+			from := f.Path
+			old, err := os.ReadFile(f.Path)
+			if errors.Is(err, fs.ErrNotExist) {
+				from = os.DevNull
+			} else if err != nil {
+				return changes, err
+			}
+			d := udiff.Unified(from, f.Path, string(old), string(f.Content))
+			if d == "" && from == os.DevNull {
+				d = fmt.Sprintf("--- %s\n+++ %s\n", from, f.Path) // an empty file to be made
+			}
+			if f.Perms != nil && from != os.DevNull {
+				if info, err := os.Stat(f.Path); err == nil && info.Mode().Perm() != *f.Perms {
+					d = fmt.Sprintf("mode of %s: %04o -> %04o\n", f.Path, info.Mode().Perm(), *f.Perms) + d
+				}
+			}
+			if d != "" {
+				changes = true
+				_, _ = fmt.Fprint(std.out, paintDiff(d, coloured(std.out)))
+			}
+		}
+	}
+	return changes, nil
+}

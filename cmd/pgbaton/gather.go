@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgbaton/pgbaton/internal/target"
+	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/file"
+)
+
+// rendered is what one target should be.
+type rendered struct {
+	spec   target.Spec
+	wanted target.Wanted
+	asked  map[watcher.Query]struct{}
+}
+
+// gather waits until every target is complete, and touches nothing. It is the
+// daemon's own way to what is wanted.
+func gather(ctx context.Context, a *assembly, limit time.Duration) ([]rendered, error) {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	watching, stop := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error { return a.watcher.Run(watching) })
+
+	out := make([]rendered, len(a.specs))
+	errs := make([]error, len(a.specs))
+	var sources errgroup.Group
+	for i, spec := range a.specs {
+		source := target.NewSource(spec, a.watcher.Subscribe())
+		sources.Go(func() error {
+			defer source.Close()
+			out[i], errs[i] = complete(limited, spec, source)
+			return nil
+		})
+	}
+	_ = sources.Wait()
+	stop()
+	return out, errors.Join(append(errs, g.Wait())...)
+}
+
+func complete(ctx context.Context, spec target.Spec, source *target.Source) (rendered, error) {
+	for {
+		w := source.Update(ctx, time.Now())
+		if w.Err != nil {
+			return rendered{}, fmt.Errorf("%s: %w", spec.ID(), w.Err)
+		}
+		if len(w.Waiting) == 0 && w.Hash != "" {
+			return rendered{spec, w, source.Asked()}, nil
+		}
+		select {
+		case <-source.Changed():
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return rendered{}, ctx.Err()
+			}
+			reasons := make([]string, len(w.Waiting))
+			for i, r := range w.Waiting {
+				reasons[i] = r.String()
+			}
+			return rendered{}, &target.WaitingError{State: target.State{ID: spec.ID(), Waiting: strings.Join(reasons, "; ")}}
+		}
+	}
+}
+
+// only keeps the targets that were asked for by name, or by kind and name.
+func only(a *assembly, name string) error {
+	if name == "" {
+		return nil
+	}
+	var kept []target.Spec
+	var names []string
+	for _, s := range a.specs {
+		names = append(names, s.ID())
+		if s.Name == name || s.ID() == name {
+			kept = append(kept, s)
+		}
+	}
+	if len(kept) == 0 {
+		return &exitError{exitUsage, fmt.Errorf("no target is named %q; there are %s", name, strings.Join(names, ", "))}
+	}
+	a.specs = kept
+	return nil
+}
+
+// looking are the flags of the verbs that only look.
+type looking struct {
+	configs []string
+	state   string
+	timeout time.Duration
+}
+
+// open loads and assembles for a verb that only looks: a state file takes the
+// place of the store, if one is given.
+func (l looking) open(std stdio) (*assembly, error) {
+	c, problems := load(l.configs)
+	if problems.Fatal() {
+		return nil, problems
+	}
+	if l.state != "" {
+		c.Store.Kind, c.Store.Settings = "file", &file.Config{Path: l.state}
+	}
+	if c.LogLevel == "info" {
+		c.LogLevel = "warn" // what is printed is the verb's result
+	}
+	return assemble(c, false, newLogger(c, std))
+}

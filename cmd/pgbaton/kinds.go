@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/reload/docker"
+	"github.com/pgbaton/pgbaton/reload/exec"
+	"github.com/pgbaton/pgbaton/reload/haproxy"
+	"github.com/pgbaton/pgbaton/reload/keepalived"
+	"github.com/pgbaton/pgbaton/reload/pgbouncer"
+	"github.com/pgbaton/pgbaton/reload/signal"
+	"github.com/pgbaton/pgbaton/reload/systemd"
+	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/consul"
+	"github.com/pgbaton/pgbaton/watcher/file"
+)
+
+// kinds is the table of stores and daemons: a new one is a folder and a line.
+func kinds() config.Kinds {
+	return config.Kinds{
+		Stores: map[string]func() any{
+			"consul": func() any { return &consul.Config{} },
+			"file":   func() any { return &file.Config{} },
+		},
+		Daemons: map[string]func() config.Daemon{
+			"pgbouncer":  func() config.Daemon { return &pgbouncer.Config{} },
+			"haproxy":    func() config.Daemon { return &haproxy.Config{} },
+			"keepalived": func() config.Daemon { return &keepalived.Config{} },
+			"signal":     func() config.Daemon { return &signal.Config{} },
+			"exec":       func() config.Daemon { return &exec.Config{} },
+			"systemd":    func() config.Daemon { return &systemd.Config{} },
+			"docker":     func() config.Daemon { return &docker.Config{} },
+		},
+	}
+}
+
+// openStore opens a store by its settings.
+func openStore(settings any, follower *file.Follower) (watcher.Store, error) {
+	switch c := settings.(type) {
+	case *consul.Config:
+		return c.Open()
+	case *file.Config:
+		return c.Open(follower)
+	}
+	return nil, fmt.Errorf("no store opens %T", settings)
+}

@@ -1,0 +1,158 @@
+// Pgbaton keeps PgBouncer, HAProxy and keepalived pointed at the right
+// PostgreSQL.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/target"
+	"github.com/pgbaton/pgbaton/reload"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// stdio is where a verb reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// Exit codes, as README documents them.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitChanges = 2  // diff found some
+	exitConfig  = 3  // the config or a template is bad
+	exitWaiting = 4  // something was still missing at the time limit
+	exitRefused = 5  // a daemon's check refused what was rendered
+	exitUsage   = 64 // the command line is bad
+)
+
+// run runs one command line and returns its exit code.
+func run(ctx context.Context, args []string, std stdio) int {
+	root := &cobra.Command{
+		Use:           "pgbaton",
+		Short:         "Keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage(errors.New("name a verb"), cmd.CommandPath())
+		},
+	}
+	root.SetArgs(dashes(args))
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
+	root.AddCommand(
+		runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
+	)
+	cmd, err := root.ExecuteContextC(ctx)
+	// cobra has no types for these.
+	if err != nil && (strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag")) {
+		err = usage(err, cmd.CommandPath())
+	}
+	return report(std.err, err)
+}
+
+// dashes lets long flags be written with one dash, as consul-template's are.
+func dashes(args []string) []string {
+	out := make([]string, len(args))
+	for i, arg := range args {
+		if arg == "--" {
+			copy(out[i:], args[i:])
+			break
+		}
+		out[i] = arg
+		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "--") && len(name) > 1 {
+			out[i] = "-" + arg
+		}
+	}
+	return out
+}
+
+// exitError is an error with the exit code that it means.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(err error, command string) error {
+	return &exitError{exitUsage, hint.Wrap(err, "%s -help", command)}
+}
+
+// noArgs refuses arguments that are no flags.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("unexpected argument %q", args[0]), cmd.CommandPath())
+	}
+	return nil
+}
+
+// report tells a person what went wrong, and returns the exit code for it.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	var exit *exitError
+	var problems config.Problems
+	var waiting *target.WaitingError
+	code := exitFailed
+	switch {
+	case errors.As(err, &exit):
+		code = exit.code
+	case errors.As(err, &problems):
+		code = exitConfig
+	case errors.As(err, &waiting):
+		code = exitWaiting
+	case errors.Is(err, reload.ErrRefused):
+		code = exitRefused
+	}
+	if errors.As(err, &problems) {
+		for _, p := range problems {
+			_, _ = fmt.Fprint(w, p.String())
+		}
+		return code
+	}
+	if code == exitChanges {
+		return code
+	}
+	for _, one := range flatten(err) {
+		_, _ = fmt.Fprintf(w, "pgbaton: %v\n", one)
+		if h := hint.Of(one); h != "" {
+			_, _ = fmt.Fprintf(w, "hint: %s\n", h)
+		}
+	}
+	return code
+}
+
+// flatten lists the errors that were joined.
+func flatten(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// interruptible ends its context at SIGINT and SIGTERM.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgbaton/pgbaton/reload"
+	"github.com/pgbaton/pgbaton/render"
+)
+
+func lookingFlags(cmd *cobra.Command, l *looking) {
+	configFlag(cmd, &l.configs)
+	cmd.Flags().StringVar(&l.state, "state", "", "read a state `file` instead of the store")
+	cmd.Flags().DurationVar(&l.timeout, "timeout", 30*time.Second, "how long to wait for what is missing")
+}
+
+func configFlag(cmd *cobra.Command, paths *[]string) {
+	cmd.Flags().StringArrayVar(paths, "config", nil, "config `file` or folder; may be repeated")
+	_ = cmd.MarkFlagRequired("config")
+}
+
+func renderVerb(std stdio) *cobra.Command {
+	var l looking
+	var name, out string
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "render",
+		Short: "Render once, to standard output or a folder; never to a destination",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			a, err := l.open(std)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = a.close() }()
+			if err := only(a, name); err != nil {
+				return err
+			}
+			targets, err := gather(ctx, a, l.timeout)
+			if err != nil {
+				return err
+			}
+			for _, t := range targets {
+				if check {
+					if err := checkAside(ctx, t); err != nil {
+						return err
+					}
+				}
+			}
+			return show(std, targets, out)
+		},
+	}
+	lookingFlags(cmd, &l)
+	cmd.Flags().StringVar(&name, "target", "", "render this `target` only")
+	cmd.Flags().StringVar(&out, "out", "", "write below this `folder`, each file at its destination's path")
+	cmd.Flags().BoolVar(&check, "check", false, "let each daemon check its files")
+	return cmd
+}
+
+// show prints the files, or writes them below a folder.
+func show(std stdio, targets []rendered, out string) error {
+	var files []render.File
+	for _, t := range targets {
+		files = append(files, t.wanted.Files...)
+	}
+	for _, f := range files {
+		if out == "" {
+			if len(files) > 1 {
+				_, _ = fmt.Fprintf(std.out, "==> %s <==\n", f.Path)
+			}
+			if _, err := std.out.Write(f.Content); err != nil {
+				return err
+			}
+			continue
+		}
+		path := filepath.Join(out, f.Path)
+		set, err := render.Stage([]render.File{{
+			Destination: render.Destination{Path: path, Perms: f.Perms, MakeDirs: true}, Content: f.Content,
+		}})
+		if err != nil {
+			return err
+		}
+		if err := set.Rename(); err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintln(std.err, path)
+	}
+	return nil
+}
+
+// checkAside lets a daemon check its files in a folder of their own.
+func checkAside(ctx context.Context, t rendered) error {
+	dir, err := os.MkdirTemp("", "pgbaton-check-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	files := make([]reload.File, len(t.wanted.Files))
+	for i, f := range t.wanted.Files {
+		staged := filepath.Join(dir, fmt.Sprintf("%d-%s", i, filepath.Base(f.Path)))
+		if err := os.WriteFile(staged, f.Content, 0o600); err != nil {
+			return err
+		}
+		files[i] = reload.File{Path: f.Path, Staged: staged, Content: f.Content, Mode: 0o644, UID: os.Geteuid(), GID: os.Getegid()}
+		if f.Perms != nil {
+			files[i].Mode = *f.Perms
+		}
+	}
+	if err := t.spec.Daemon.Check(ctx, files); err != nil {
+		return fmt.Errorf("%s: check: %w", t.spec.ID(), err)
+	}
+	return nil
+}

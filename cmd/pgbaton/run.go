@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/target"
+)
+
+// stopLimit is how long a stop may take, whatever hangs.
+const stopLimit = 5 * time.Second
+
+func runVerb(std stdio) *cobra.Command {
+	var paths []string
+	var once, dry bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "The daemon: keep every target in sync",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case dry:
+				return runDry(cmd.Context(), std, paths, timeout)
+			case once:
+				return runOnce(cmd.Context(), std, paths, timeout)
+			}
+			return runDaemon(cmd.Context(), std, paths)
+		},
+	}
+	configFlag(cmd, &paths)
+	cmd.Flags().BoolVar(&once, "once", false, "reconcile once, reload, and exit")
+	cmd.Flags().BoolVar(&dry, "dry", false, "print what would be written, once, and write nothing")
+	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "with -once and -dry: how long to wait for what is missing")
+	return cmd
+}
+
+func runDry(ctx context.Context, std stdio, paths []string, timeout time.Duration) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	l := looking{configs: paths, timeout: timeout}
+	a, err := l.open(std)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.close() }()
+	targets, err := gather(ctx, a, timeout)
+	if err != nil {
+		return err
+	}
+	return show(std, targets, "")
+}
+
+func runOnce(ctx context.Context, std stdio, paths []string, timeout time.Duration) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	c, problems := load(paths)
+	if problems.Fatal() {
+		return problems
+	}
+	log := newLogger(c, std)
+	a, err := assemble(c, true, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.close() }()
+	watching, done := context.WithCancel(ctx)
+	defer done()
+	var g errgroup.Group
+	g.Go(func() error { return a.watcher.Run(watching) })
+
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done within %v", timeout))
+	defer cancel()
+	// One target's trouble is no reason to leave the others undone.
+	errs := make([]error, len(a.specs))
+	var loops sync.WaitGroup
+	for i, spec := range a.specs {
+		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Dir: c.StateDir}, log, nil)
+		loops.Go(func() { errs[i] = named(spec, loop.Once(limited)) })
+	}
+	loops.Wait()
+	done()
+	return errors.Join(append(errs, g.Wait())...)
+}
+
+// named says which target an error is of, unless it says so itself.
+func named(spec target.Spec, err error) error {
+	var waiting *target.WaitingError
+	if err == nil || errors.As(err, &waiting) {
+		return err
+	}
+	return hint.Wrap(fmt.Errorf("%s: %w", spec.ID(), err), "%s", hint.Of(err))
+}
+
+func runDaemon(ctx context.Context, std stdio, paths []string) error {
+	c, problems := load(paths)
+	if problems.Fatal() {
+		return problems
+	}
+	log := newLogger(c, std)
+	warn(log, problems)
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	d := &daemon{log: log, notify: newNotifier(log)}
+	defer d.notify.close()
+	if err := d.start(ctx, c); err != nil {
+		return err
+	}
+	log.Info("running", "version", versionText(), "targets", len(c.Targets), "clusters", len(c.Clusters), "store", c.Store.Kind)
+	d.notify.ready(d.status())
+	watchdog := d.notify.watchdog()
+	for {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				d.reload(ctx, paths)
+				continue
+			}
+			log.Info("stopping", "signal", s.String())
+			d.notify.stopping()
+			return d.stop()
+		case <-ctx.Done():
+			return d.stop()
+		case <-d.changed:
+			d.notify.status(d.status())
+		case <-watchdog:
+			d.notify.alive()
+		}
+	}
+}
+
+func warn(log hclog.Logger, problems config.Problems) {
+	for _, p := range problems {
+		log.Warn(p.Message, "place", p.Place(), "hint", p.Hint)
+	}
+}
+
+// daemon is the running config.
+type daemon struct {
+	log     hclog.Logger
+	notify  *notifier
+	changed chan struct{}
+	loops   []*target.Loop
+	cancel  context.CancelFunc
+	group   *errgroup.Group
+	current *assembly
+}
+
+func (d *daemon) start(ctx context.Context, c *config.Config) error {
+	a, err := assemble(c, true, d.log)
+	if err != nil {
+		return err
+	}
+	ctx, d.cancel = context.WithCancel(ctx)
+	d.group, d.current, d.loops = &errgroup.Group{}, a, nil
+	changed := make(chan struct{}, 1)
+	d.changed = changed
+	d.group.Go(func() error { return a.watcher.Run(ctx) })
+	for _, spec := range a.specs {
+		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Dir: c.StateDir}, d.log, func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		})
+		d.loops = append(d.loops, loop)
+		d.group.Go(func() error {
+			// A target that can't run at all does not stop the others.
+			if err := loop.Run(ctx); err != nil {
+				d.log.Error("target does not run", "error", err, "hint", hint.Of(err))
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// stop ends the running config, within stopLimit.
+func (d *daemon) stop() error {
+	d.cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(d.group.Wait(), d.current.close()) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(stopLimit):
+		return fmt.Errorf("stop: something still ran after %v", stopLimit)
+	}
+}
+
+// reload takes a new config up, if it is good, and else keeps the old one.
+func (d *daemon) reload(ctx context.Context, paths []string) {
+	d.notify.reloading()
+	defer func() { d.notify.ready(d.status()) }()
+	c, problems := load(paths)
+	warn(d.log, problems)
+	if problems.Fatal() {
+		d.log.Error("config refused, the old one stays", "problems", len(problems))
+		return
+	}
+	// Opening comes first: what can't be opened must not cost what runs.
+	probe, err := assemble(c, true, hclog.NewNullLogger())
+	if err != nil {
+		d.log.Error("config refused, the old one stays", "error", err, "hint", hint.Of(err))
+		return
+	}
+	_ = probe.close()
+	if err := d.stop(); err != nil {
+		d.log.Error("stopping the old config", "error", err)
+	}
+	d.log.SetLevel(hclog.LevelFromString(c.LogLevel))
+	if err := d.start(ctx, c); err != nil {
+		d.log.Error("starting the new config", "error", err)
+		return
+	}
+	d.log.Info("config taken up", "targets", len(c.Targets), "clusters", len(c.Clusters))
+}
+
+// status is one line for systemctl status.
+func (d *daemon) status() string {
+	inSync, trouble := 0, ""
+	for _, l := range d.loops {
+		s := l.State()
+		switch {
+		case s.InSync:
+			inSync++
+		case trouble == "" && s.Err != nil:
+			trouble = fmt.Sprintf("; %s: %v", s.ID, s.Err)
+		case trouble == "" && s.Waiting != "":
+			trouble = fmt.Sprintf("; %s waits for %s", s.ID, s.Waiting)
+		}
+	}
+	return fmt.Sprintf("%d of %d targets in sync%s", inSync, len(d.loops), trouble)
+}

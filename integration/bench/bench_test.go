@@ -1,0 +1,116 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+// programs are built or found before anything is measured.
+var programs struct{ floor, receiver, consulTemplate, pgbaton string }
+
+const (
+	rounds        = 5
+	movesPerRound = 40
+	warmUp        = 3 // moves at the start of each turn that do not count
+)
+
+func TestLeaderKeyToSignal(t *testing.T) {
+	root, bin := servertest.ModuleRoot(t), t.TempDir()
+	programs.consulTemplate = servertest.ConsulTemplate(t)
+	for _, b := range []struct {
+		path *string
+		pkg  string
+	}{
+		{&programs.floor, "./integration/bench/floor"},
+		{&programs.receiver, "./integration/bench/receiver"},
+		{&programs.pgbaton, "./cmd/pgbaton"},
+	} {
+		*b.path = filepath.Join(bin, filepath.Base(b.pkg))
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", *b.path, b.pkg)
+		build.Dir = root
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", b.pkg, err, out)
+		}
+	}
+	dir := os.Getenv("PGBATON_BENCH_DIR") // where the files are written
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	fmt.Printf("\nLeader key written to SIGHUP received, %d moves each, in %d turns that alternate.\n%s\n", rounds*movesPerRound, rounds, machine(t, dir))
+	measure(t, 1, dir)
+	measure(t, 60, dir)
+}
+
+// measure lets the contestants take turns at n clusters and prints the table.
+func measure(t *testing.T, n int, dir string) {
+	t.Run(fmt.Sprintf("%d clusters", n), func(t *testing.T) {
+		own, err := os.MkdirTemp(dir, "files-") //nolint:usetesting // on the filesystem that was asked for
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(own) })
+		c := newClusters(t, n)
+		all := newContestants(t, c, own)
+		for _, x := range all {
+			x.freeze(t)
+		}
+		c.heartbeats(t)
+		for round := range rounds {
+			for i := range all {
+				all[(i+round)%len(all)].turn(t, c)
+			}
+		}
+		printTable(n, all)
+	})
+}
+
+// turn measures one contestant while the others are stopped.
+func (x *contestant) turn(t *testing.T, c *clusters) {
+	t.Helper()
+	x.thaw(t)
+	defer x.freeze(t)
+	pause(t, 500*time.Millisecond) // it catches up with what happened meanwhile
+	var cpu time.Duration
+	var began time.Time
+	for i := range warmUp + movesPerRound {
+		if i == warmUp {
+			cpu, began = cpuTime(t, x.proc.Pid()), time.Now()
+		}
+		x.drain()
+		c.vacate(t)
+		pause(t, spacing)
+		at := c.move(t)
+		select {
+		case hup := <-x.hups:
+			if hup.Before(at) {
+				t.Fatalf("%s signalled while there was no leader", x.name)
+			}
+			if i >= warmUp {
+				x.latencies = append(x.latencies, hup.Sub(at))
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: no signal within 10 s of a move; it printed:\n%s", x.name, x.proc.Output())
+		}
+	}
+	x.cpu += cpuTime(t, x.proc.Pid()) - cpu
+	x.turns += time.Since(began)
+}
+
+func (x *contestant) drain() {
+	for {
+		select {
+		case <-x.hups:
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,64 @@
+// Command floor is the least that can be done when a leader key changes: a
+// blocking query for each key, a file, a rename, a signal. It checks nothing,
+// syncs nothing to disk and recovers from nothing: it is what the others are
+// measured against.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// floor CONSUL PID DIR SCOPE...
+func main() {
+	consul, dir, scopes := os.Args[1], os.Args[3], os.Args[4:]
+	pid, err := strconv.Atoi(os.Args[2])
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: len(scopes)}}
+	var wg sync.WaitGroup
+	for _, scope := range scopes {
+		wg.Go(func() { log.Fatal(follow(client, consul, scope, filepath.Join(dir, scope), pid)) })
+	}
+	wg.Wait()
+}
+
+func follow(client *http.Client, consul, scope, destination string, pid int) error {
+	var index, last string
+	for {
+		resp, err := client.Get("http://" + consul + "/v1/kv/service/" + scope + "/leader?wait=5m&index=" + index)
+		if err != nil {
+			return err
+		}
+		index = resp.Header.Get("X-Consul-Index")
+		var pairs []struct{ Value []byte }
+		if resp.StatusCode == http.StatusOK {
+			err = json.NewDecoder(resp.Body).Decode(&pairs)
+		}
+		_ = resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		if len(pairs) == 0 || string(pairs[0].Value) == last {
+			continue
+		}
+		last = string(pairs[0].Value)
+		if err := os.WriteFile(destination+".new", fmt.Appendf(nil, "leader=%s\n", last), 0o644); err != nil {
+			return err
+		}
+		if err := os.Rename(destination+".new", destination); err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+			return err
+		}
+	}
+}

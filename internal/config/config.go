@@ -1,0 +1,311 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclparse"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/reload"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Config is a whole config.
+type Config struct {
+	LogLevel  string // trace, debug, info, warn, error
+	LogFormat string // "plain", "json", or "" for what suits the output
+	StateDir  string // folder of the records
+	Store     Store
+	Clusters  []Cluster
+	Targets   []Target
+}
+
+// Store is the store of keys and catalog.
+type Store struct {
+	Kind     string
+	Settings any // what Kinds gave for Kind, filled in
+}
+
+// Daemon is a kind of target's own settings.
+type Daemon interface {
+	Daemon(log hclog.Logger) (reload.Daemon, error)
+}
+
+// Resolver is a store's settings with paths in them: relative ones begin where
+// the config file is.
+type Resolver interface{ Resolve(dir string) }
+
+// Kinds are the settings that each kind of store and target brings. Each
+// function returns a pointer to a new struct with hcl tags.
+type Kinds struct {
+	Stores  map[string]func() any
+	Daemons map[string]func() Daemon
+}
+
+type loader struct {
+	kinds    Kinds
+	parser   *hclparse.Parser
+	problems Problems
+	builtin  func(name string) (string, bool)
+	builtins []string
+}
+
+// Options are what Load needs to know beside the files.
+type Options struct {
+	Kinds    Kinds
+	Builtin  func(name string) (string, bool) // the text of a built-in template
+	Builtins []string                         // their names
+}
+
+// Load reads configs: files, or folders of *.hcl and *.json in order of their
+// names, merged. If it returns Problems that are Fatal, the Config is nil.
+func Load(paths []string, o Options) (*Config, Problems) {
+	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins}
+	var files []*hcl.File
+	for _, path := range paths {
+		files = append(files, l.parse(path)...)
+	}
+	var config *Config
+	if !l.problems.Fatal() {
+		config = l.decode(paths[0], hcl.MergeFiles(files))
+	}
+	if l.problems.Fatal() {
+		return nil, l.problems
+	}
+	return config, l.problems
+}
+
+func (l *loader) parse(path string) []*hcl.File {
+	info, err := os.Stat(path)
+	if err != nil {
+		err = hint.Wrap(err, "name a config file or folder with -config")
+		if errors.Is(err, fs.ErrPermission) {
+			err = hint.Wrap(err, "let pgbaton's user read it")
+		}
+		l.add(Problem{File: path, Message: reason(err), Hint: hint.Of(err)})
+		return nil
+	}
+	paths := []string{path}
+	if info.IsDir() {
+		paths = nil
+		entries, _ := os.ReadDir(path) // sorted by name
+		for _, e := range entries {
+			if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".hcl" || ext == ".json") {
+				paths = append(paths, filepath.Join(path, e.Name()))
+			}
+		}
+		if len(paths) == 0 {
+			l.add(Problem{File: path, Message: "the folder holds no *.hcl and no *.json"})
+		}
+	}
+	var files []*hcl.File
+	for _, p := range paths {
+		parse := l.parser.ParseHCLFile
+		if filepath.Ext(p) == ".json" {
+			parse = l.parser.ParseJSONFile
+		}
+		file, diags := parse(p)
+		l.diagnose(diags)
+		if file != nil {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// reason is an error of a path without the path, which stands before it.
+func reason(err error) string {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
+}
+
+// top is what stands at the top level beside the store.
+type top struct {
+	LogLevel  string         `hcl:"log_level,optional"`
+	LogFormat string         `hcl:"log_format,optional"`
+	StateDir  string         `hcl:"state_dir,optional"`
+	Clusters  []clusterBlock `hcl:"cluster,block"`
+	Targets   []targetBlock  `hcl:"target,block"`
+}
+
+func (l *loader) decode(first string, body hcl.Body) *Config {
+	schema, _ := gohcl.ImpliedBodySchema(top{})
+	stores := slices.Sorted(maps.Keys(l.kinds.Stores))
+	for _, kind := range stores {
+		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: kind})
+	}
+	content, diags := body.Content(schema)
+	l.diagnose(diags, names(schema)...)
+
+	// A second look through gohcl fills the plain part in.
+	storeSchema := &hcl.BodySchema{}
+	for _, kind := range stores {
+		storeSchema.Blocks = append(storeSchema.Blocks, hcl.BlockHeaderSchema{Type: kind})
+	}
+	_, rest, _ := body.PartialContent(storeSchema)
+	var t top
+	diags = gohcl.DecodeBody(rest, nil, &t)
+	l.diagnose(without(diags, l.problems))
+
+	c := &Config{
+		LogLevel: cmp.Or(t.LogLevel, "info"), LogFormat: t.LogFormat, StateDir: cmp.Or(t.StateDir, stateDir()),
+	}
+	if a := content.Attributes["state_dir"]; a != nil {
+		dir, err := besides(a.Range, c.StateDir)
+		if err != nil {
+			l.at(a.Range, err)
+		}
+		c.StateDir = dir
+	}
+	l.checkTop(content, c)
+	l.store(content, stores, c)
+	for _, b := range t.Clusters {
+		c.Clusters = append(c.Clusters, l.cluster(b))
+	}
+	for _, b := range t.Targets {
+		c.Targets = append(c.Targets, l.target(b))
+	}
+	l.checkNames(c, first)
+	return c
+}
+
+// without leaves out what was reported at the same place already.
+func without(diags hcl.Diagnostics, have Problems) hcl.Diagnostics {
+	return slices.DeleteFunc(diags, func(d *hcl.Diagnostic) bool {
+		return d.Subject != nil && slices.ContainsFunc(have, func(p Problem) bool {
+			return p.File == d.Subject.Filename && p.Line == d.Subject.Start.Line && p.Column == d.Subject.Start.Column
+		})
+	})
+}
+
+func (l *loader) checkTop(content *hcl.BodyContent, c *Config) {
+	if a := content.Attributes["log_level"]; a != nil && hclog.LevelFromString(c.LogLevel) == hclog.NoLevel {
+		l.errorf(a.Range, "one of trace, debug, info, warn, error", "there is no log level %q", c.LogLevel)
+	}
+	if a := content.Attributes["log_format"]; a != nil && c.LogFormat != "plain" && c.LogFormat != "json" {
+		l.errorf(a.Range, "plain or json", "there is no log format %q", c.LogFormat)
+	}
+}
+
+func (l *loader) store(content *hcl.BodyContent, stores []string, c *Config) {
+	var used *hcl.Block
+	for _, b := range content.Blocks {
+		if !slices.Contains(stores, b.Type) {
+			continue
+		}
+		if used != nil {
+			l.errorf(b.DefRange, "keep one of them", "a second store, %s: there is %s already", b.Type, used.Type)
+			continue
+		}
+		used = b
+		settings := l.kinds.Stores[b.Type]()
+		l.settings(b.Body, settings)
+		if r, ok := settings.(Resolver); ok {
+			r.Resolve(filepath.Dir(b.DefRange.Filename))
+		}
+		c.Store = Store{b.Type, settings}
+	}
+	if used == nil {
+		c.Store = Store{"consul", l.kinds.Stores["consul"]()}
+	}
+}
+
+// settings decodes a kind's own body. common are names that the caller took
+// out of it before.
+func (l *loader) settings(body hcl.Body, settings any, common ...string) {
+	schema, _ := gohcl.ImpliedBodySchema(settings)
+	l.diagnose(gohcl.DecodeBody(body, nil, settings), append(names(schema), common...)...)
+}
+
+func names(schema *hcl.BodySchema) []string {
+	var list []string
+	for _, a := range schema.Attributes {
+		list = append(list, a.Name)
+	}
+	for _, b := range schema.Blocks {
+		list = append(list, b.Type)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func implied(v any) []string {
+	schema, _ := gohcl.ImpliedBodySchema(reflect.New(reflect.TypeOf(v)).Interface())
+	return names(schema)
+}
+
+// checkNames finds names and destinations that are used twice.
+func (l *loader) checkNames(c *Config, first string) {
+	if len(c.Targets) == 0 {
+		l.add(Problem{File: first, Message: "no target: there is nothing to keep in sync",
+			Hint: `add a block like target "haproxy" "lb" { … }`})
+	}
+	clusters, targets, paths := map[string]bool{}, map[string]bool{}, map[string]string{}
+	for _, cl := range c.Clusters {
+		if clusters[cl.Name] {
+			l.errorf(cl.Range, "", "cluster %q is there twice", cl.Name)
+		}
+		clusters[cl.Name] = true
+	}
+	for _, t := range c.Targets {
+		id := t.Kind + " " + t.Name
+		if targets[id] {
+			l.errorf(t.Range, "", "target %s is there twice", id)
+		}
+		targets[id] = true
+		for _, tmpl := range t.Templates {
+			if other, taken := paths[tmpl.Destination]; taken && tmpl.Destination != "" {
+				l.errorf(tmpl.Range, "", "target %s writes %s, which target %s writes too", id, tmpl.Destination, other)
+			}
+			paths[tmpl.Destination] = id
+		}
+	}
+}
+
+// stateDir is where records belong: the system's folder for root, the user's
+// own for anybody else.
+func stateDir() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" { // systemd's StateDirectory=
+		first, _, _ := strings.Cut(dir, ":")
+		return first
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/pgbaton"
+	}
+	base := os.Getenv("XDG_STATE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			home = os.TempDir()
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "pgbaton")
+}
+
+// besides resolves a path of a config file from where that file is.
+func besides(r hcl.Range, path string) (string, error) {
+	if path == "" || filepath.IsAbs(path) {
+		return filepath.Clean(path), nil
+	}
+	abs, err := filepath.Abs(filepath.Join(filepath.Dir(r.Filename), path))
+	if err != nil {
+		return "", fmt.Errorf("resolve %s: %w", path, err)
+	}
+	return abs, nil
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/render"
+)
+
+// Problem is one mistake, with its place.
+type Problem struct {
+	File    string
+	Line    int // from 1; 0 is the whole file
+	Column  int // from 1; 0 is unknown
+	Message string
+	Text    string // the offending line
+	Hint    string
+	Warning bool // it does not keep pgbaton from running
+}
+
+// Place is file:line:column, as far as it is known.
+func (p Problem) Place() string {
+	switch {
+	case p.Line == 0:
+		return p.File
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.Warning {
+		b.WriteString("warning: ")
+	}
+	fmt.Fprintf(&b, "%s: %s\n", p.Place(), p.Message)
+	if p.Text != "" {
+		fmt.Fprintf(&b, "%6d | %s\n", p.Line, strings.ReplaceAll(p.Text, "\t", " "))
+		if p.Column > 0 && p.Column <= len(p.Text)+1 {
+			fmt.Fprintf(&b, "       | %s^\n", strings.Repeat(" ", p.Column-1))
+		}
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(&b, "hint: %s\n", p.Hint)
+	}
+	return b.String()
+}
+
+// Problems are all mistakes that were found.
+type Problems []Problem
+
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = strings.TrimRight(p.String(), "\n")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Fatal says whether any of them is more than a warning.
+func (ps Problems) Fatal() bool {
+	for _, p := range ps {
+		if !p.Warning {
+			return true
+		}
+	}
+	return false
+}
+
+// TemplateProblem is an error of a template as a problem.
+func TemplateProblem(err error) Problem {
+	var e *render.Error
+	if !errors.As(err, &e) {
+		return Problem{File: "template", Message: err.Error(), Hint: hint.Of(err)}
+	}
+	return Problem{File: e.Name, Line: e.Line, Column: e.Column, Message: e.Msg, Text: e.Text, Hint: hint.Of(err)}
+}
+
+// at makes a problem of an error in a setting.
+func (l *loader) at(r hcl.Range, err error) {
+	l.add(Problem{
+		File: r.Filename, Line: r.Start.Line, Column: r.Start.Column,
+		Message: err.Error(), Text: l.line(r), Hint: hint.Of(err),
+	})
+}
+
+// where is the place of an attribute, or of its block if it isn't there.
+func where(body hcl.Body, name string, block hcl.Range) hcl.Range {
+	content, _, _ := body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: name}}})
+	if content != nil && content.Attributes[name] != nil {
+		return content.Attributes[name].Range
+	}
+	return block
+}
+
+func (l *loader) errorf(r hcl.Range, advice, format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	if advice != "" {
+		err = hint.Wrap(err, "%s", advice)
+	}
+	l.at(r, err)
+}
+
+func (l *loader) add(p Problem) { l.problems = append(l.problems, p) }
+
+func (l *loader) line(r hcl.Range) string {
+	f := l.parser.Files()[r.Filename]
+	if f == nil {
+		return ""
+	}
+	lines := strings.Split(string(f.Bytes), "\n")
+	if r.Start.Line < 1 || r.Start.Line > len(lines) {
+		return ""
+	}
+	return strings.TrimRight(lines[r.Start.Line-1], "\r")
+}
+
+// diagnose takes over what hcl found. known are the names that would have been
+// right there.
+func (l *loader) diagnose(diags hcl.Diagnostics, known ...string) {
+	for _, d := range diags {
+		p := Problem{Message: strings.TrimRight(d.Summary, ".") + ": " + d.Detail, Warning: d.Severity == hcl.DiagWarning}
+		if d.Subject != nil {
+			p.File, p.Line, p.Column, p.Text = d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column, l.line(*d.Subject)
+		}
+		if before, after, ok := strings.Cut(p.Message, " Did you mean "); ok {
+			p.Message, p.Hint = before, "did you mean "+after
+		} else if word := quoted(d.Detail); strings.HasPrefix(d.Summary, "Unsupported") || strings.HasPrefix(d.Summary, "Extraneous") {
+			if near := render.Nearest(word, known); near != "" {
+				p.Hint = fmt.Sprintf("did you mean %q?", near)
+			} else if len(known) > 0 {
+				p.Hint = "known here: " + strings.Join(known, ", ")
+			}
+		}
+		l.add(p)
+	}
+}
+
+// quoted returns the first text between double quotes.
+func quoted(s string) string {
+	_, after, ok := strings.Cut(s, `"`)
+	if !ok {
+		return ""
+	}
+	word, _, _ := strings.Cut(after, `"`)
+	return word
+}

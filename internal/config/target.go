@@ -1,0 +1,256 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/pgbaton/pgbaton/render"
+)
+
+// Target is a target block.
+type Target struct {
+	Kind         string
+	Name         string
+	Templates    []Template
+	Vars         map[string]any
+	Minimum      map[string]int // instances that a service needs; 1 for those not named
+	WaitMin      time.Duration
+	WaitMax      time.Duration
+	Check        []string // a command that checks on top of the kind's own check
+	CheckTimeout time.Duration
+	Settings     Daemon
+	Range        hcl.Range
+}
+
+// Template is a template block.
+type Template struct {
+	Source      string // a file; "" if Text is the template
+	Name        string // what errors call it
+	Text        string
+	Left, Right string // delimiters
+	Destination string
+	Perms       *fs.FileMode
+	User, Group string // names or numbers; "" keeps
+	MakeDirs    bool
+	Backup      bool
+	Range       hcl.Range
+}
+
+type targetBlock struct {
+	Kind         string          `hcl:"kind,label"`
+	Name         string          `hcl:"name,label"`
+	Templates    []templateBlock `hcl:"template,block"`
+	Vars         cty.Value       `hcl:"vars,optional"`
+	Minimum      map[string]int  `hcl:"minimum,optional"`
+	Wait         *waitBlock      `hcl:"wait,block"`
+	Check        []string        `hcl:"check,optional"`
+	CheckTimeout string          `hcl:"check_timeout,optional"`
+	Rest         hcl.Body        `hcl:",remain"`
+	Body         hcl.Body        `hcl:",body"`
+	Range        hcl.Range       `hcl:",def_range"`
+}
+
+type waitBlock struct {
+	Min   string    `hcl:"min,optional"`
+	Max   string    `hcl:"max,optional"`
+	Body  hcl.Body  `hcl:",body"`
+	Range hcl.Range `hcl:",def_range"`
+}
+
+type templateBlock struct {
+	Source      string    `hcl:"source,optional"`
+	Contents    *string   `hcl:"contents,optional"`
+	Destination string    `hcl:"destination"`
+	Perms       string    `hcl:"perms,optional"`
+	User        string    `hcl:"user,optional"`
+	Group       string    `hcl:"group,optional"`
+	MakeDirs    bool      `hcl:"create_dest_dirs,optional"`
+	Backup      bool      `hcl:"backup,optional"`
+	Left        string    `hcl:"left_delimiter,optional"`
+	Right       string    `hcl:"right_delimiter,optional"`
+	Body        hcl.Body  `hcl:",body"`
+	Range       hcl.Range `hcl:",def_range"`
+}
+
+func (l *loader) target(b targetBlock) Target {
+	t := Target{Kind: b.Kind, Name: b.Name, Minimum: b.Minimum, Check: b.Check, Range: b.Range}
+	if notName(b.Name) {
+		l.errorf(b.Range, "letters, digits, - and _", "target name %q", b.Name)
+	}
+	t.CheckTimeout = l.duration(where(b.Body, "check_timeout", b.Range), "check_timeout", b.CheckTimeout)
+	if b.Wait != nil {
+		t.WaitMin, t.WaitMax = l.duration(where(b.Wait.Body, "min", b.Wait.Range), "min", b.Wait.Min), l.duration(where(b.Wait.Body, "max", b.Wait.Range), "max", b.Wait.Max)
+		if t.WaitMax > 0 && t.WaitMax < t.WaitMin {
+			l.errorf(b.Wait.Range, "", "wait: max is shorter than min")
+		}
+	}
+	if b.Vars != cty.NilVal && !b.Vars.IsNull() {
+		vars, ok := fromCty(b.Vars).(map[string]any)
+		if !ok {
+			l.errorf(where(b.Body, "vars", b.Range), "vars = { listen_port = 6432 }", "target %s: vars is no map", b.Name)
+		}
+		t.Vars = vars
+	}
+	if len(b.Templates) == 0 {
+		l.errorf(b.Range, "add a template block with source and destination", "target %s %s has no template", b.Kind, b.Name)
+	}
+	for _, tb := range b.Templates {
+		t.Templates = append(t.Templates, l.template(tb))
+	}
+	l.unusedVars(t, where(b.Body, "vars", b.Range))
+
+	kind := l.kinds.Daemons[b.Kind]
+	if kind == nil {
+		known := slices.Sorted(maps.Keys(l.kinds.Daemons))
+		advice := "the kinds are " + strings.Join(known, ", ")
+		if near := render.Nearest(b.Kind, known); near != "" {
+			advice = fmt.Sprintf("did you mean %q?", near)
+		}
+		l.errorf(b.Range, advice, "there is no kind of target named %q", b.Kind)
+		return t
+	}
+	t.Settings = kind()
+	before := len(l.problems)
+	l.settings(b.Rest, t.Settings, implied(targetBlock{})...)
+	if len(l.problems) > before {
+		return t
+	}
+	if _, err := t.Settings.Daemon(hclog.NewNullLogger()); err != nil {
+		l.at(b.Range, err)
+	}
+	return t
+}
+
+func (l *loader) template(b templateBlock) Template {
+	t := Template{
+		Left: b.Left, Right: b.Right, User: b.User, Group: b.Group, MakeDirs: b.MakeDirs, Backup: b.Backup, Range: b.Range,
+	}
+	var err error
+	if t.Destination, err = besides(b.Range, b.Destination); err != nil || b.Destination == "" {
+		l.errorf(where(b.Body, "destination", b.Range), "name the file that the daemon reads", "destination %q is no path", b.Destination)
+	}
+	if b.Perms != "" {
+		bits, err := strconv.ParseUint(b.Perms, 8, 32)
+		if err != nil || bits > 0o777 {
+			l.errorf(where(b.Body, "perms", b.Range), `write them in octal, as "0640"`, "perms %q are no permissions", b.Perms)
+		}
+		mode := fs.FileMode(bits)
+		t.Perms = &mode
+	}
+	builtin, isBuiltin := strings.CutPrefix(b.Source, "builtin:")
+	switch {
+	case (b.Source == "") == (b.Contents == nil):
+		l.errorf(b.Range, `source = "/path" or "builtin:NAME", or contents = <<EOT`, "a template has either source or contents")
+	case b.Contents != nil:
+		t.Name, t.Text = fmt.Sprintf("contents for %s", t.Destination), *b.Contents
+	case isBuiltin:
+		text, ok := l.builtin(builtin)
+		if !ok {
+			advice := "the built-in templates are " + strings.Join(l.builtins, ", ")
+			if near := render.Nearest(builtin, l.builtins); near != "" {
+				advice = fmt.Sprintf("did you mean %q?", "builtin:"+near)
+			}
+			l.errorf(where(b.Body, "source", b.Range), advice, "there is no built-in template %q", builtin)
+		}
+		t.Name, t.Text = b.Source, text
+	default:
+		if t.Source, err = besides(b.Range, b.Source); err != nil {
+			l.at(b.Range, err)
+		}
+		t.Name = t.Source
+	}
+	return t
+}
+
+// unusedVars finds vars that no template asks for: mostly typos. Templates
+// that can't be parsed yet hide what they ask for.
+func (l *loader) unusedVars(t Target, at hcl.Range) {
+	var asked []string
+	for _, tmpl := range t.Templates {
+		if tmpl.Source != "" {
+			return // it may change while we run
+		}
+		parsed, err := render.Parse(tmpl.Name, tmpl.Text, render.Delims{Left: tmpl.Left, Right: tmpl.Right})
+		if err != nil {
+			return // reported with its own place
+		}
+		asked = append(asked, parsed.Calls("var")...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Vars)) {
+		if slices.Contains(asked, name) {
+			continue
+		}
+		advice := "its templates ask for " + strings.Join(slices.Sorted(slices.Values(asked)), ", ")
+		if len(asked) == 0 {
+			advice = "its templates ask for none"
+		}
+		if near := render.Nearest(name, asked); near != "" {
+			advice = fmt.Sprintf("did you mean %q?", near)
+		}
+		l.errorf(at, advice, "target %s %s: no template asks for var %q", t.Kind, t.Name, name)
+	}
+}
+
+func (l *loader) duration(r hcl.Range, name, text string) time.Duration {
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		l.errorf(r, `write it as "5s" or "250ms"`, "%s %q is no duration", name, text)
+	}
+	return d
+}
+
+// notName says whether s can't stand in file names and logs as one word.
+func notName(s string) bool {
+	return s == "" || strings.IndexFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	}) >= 0
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// fromCty turns a value of the config into what templates work with.
+func fromCty(v cty.Value) any {
+	if v.IsNull() || !v.IsKnown() {
+		return nil
+	}
+	switch t := v.Type(); {
+	case t == cty.String:
+		return v.AsString()
+	case t == cty.Bool:
+		return v.True()
+	case t == cty.Number:
+		f, _ := v.AsBigFloat().Float64()
+		if f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			return int(f)
+		}
+		return f
+	case t.IsListType(), t.IsTupleType(), t.IsSetType():
+		list := []any{}
+		for it := v.ElementIterator(); it.Next(); {
+			_, e := it.Element()
+			list = append(list, fromCty(e))
+		}
+		return list
+	case t.IsMapType(), t.IsObjectType():
+		m := map[string]any{}
+		for it := v.ElementIterator(); it.Next(); {
+			k, e := it.Element()
+			m[k.AsString()] = fromCty(e)
+		}
+		return m
+	}
+	return nil
+}

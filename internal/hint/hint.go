@@ -1,0 +1,32 @@
+// Package hint lets an error carry the next thing for a person to try, apart
+// from what went wrong, so that a terminal shows it on a line of its own.
+package hint
+
+import (
+	"errors"
+	"fmt"
+)
+
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// Wrap returns err with a hint; a nil err stays nil.
+func Wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// Of returns the outermost hint in err's chain, or "".
+func Of(err error) string {
+	var h *hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	return ""
+}

@@ -1,0 +1,243 @@
+package servertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// PatroniCluster is a cluster of real Patroni nodes with real PostgreSQL
+// servers on loopback. Every connection to them is trusted; the superuser is
+// postgres.
+type PatroniCluster struct {
+	Scope   string
+	Members []*PatroniMember // pg1, pg2, …
+
+	consul *ConsulServer
+	dir    string
+}
+
+// PatroniOption changes how a cluster is made.
+type PatroniOption func(*patroniSettings)
+
+type patroniSettings struct {
+	scope   string
+	dcs     map[string]any // added to the dynamic configuration
+	members string         // what the names of the members begin with
+}
+
+// Scope names the cluster; without it the name is the first one's that is free
+// in Consul.
+func Scope(name string) PatroniOption {
+	return func(s *patroniSettings) { s.scope = name }
+}
+
+// DynamicConfig adds a top-level key to Patroni's dynamic configuration.
+func DynamicConfig(key string, value any) PatroniOption {
+	return func(s *patroniSettings) { s.dcs[key] = value }
+}
+
+// MemberPrefix names the members; without it they are pg1, pg2, …
+func MemberPrefix(prefix string) PatroniOption {
+	return func(s *patroniSettings) { s.members = prefix }
+}
+
+// Patroni starts n nodes, the first of them as leader, and returns when the
+// others stream from it. Patroni is set to its fastest pace: ttl 20, loop_wait
+// 1, retry_timeout 3.
+func Patroni(t testing.TB, consul *ConsulServer, n int, options ...PatroniOption) *PatroniCluster {
+	t.Helper()
+	set := patroniSettings{members: "pg", dcs: map[string]any{
+		"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "maximum_lag_on_failover": 1 << 20,
+	}}
+	for _, o := range options {
+		o(&set)
+	}
+	c := &PatroniCluster{Scope: set.scope, consul: consul, dir: PostgresDir(t)}
+	if c.Scope == "" {
+		c.Scope = "scope-" + filepath.Base(c.dir)
+	}
+	patroni := Need(t, "patroni")
+	Need(t, "patronictl")
+
+	for i := range n {
+		m := newMember(t, c, fmt.Sprintf("%s%d", set.members, i+1), set.dcs)
+		c.Members = append(c.Members, m)
+		m.patroni = patroni
+		m.Start(t)
+		if i == 0 {
+			// Whoever takes the initialize key is the first leader.
+			Eventually(t, m.Name+" bootstraps", func() error {
+				pair, _, err := consul.Client.KV().Get(c.Key("initialize"), nil)
+				if err == nil && pair == nil {
+					err = errors.New("no initialize key")
+				}
+				return errors.Join(err, m.alive())
+			})
+		}
+	}
+	c.AwaitReady(t)
+	return c
+}
+
+// Key is the path of one of the cluster's keys in Consul.
+func (c *PatroniCluster) Key(name string) string { return "service/" + c.Scope + "/" + name }
+
+// Member returns a member by its name.
+func (c *PatroniCluster) Member(t testing.TB, name string) *PatroniMember {
+	t.Helper()
+	i := slices.IndexFunc(c.Members, func(m *PatroniMember) bool { return m.Name == name })
+	if i < 0 {
+		t.Fatalf("%s has no member %q", c.Scope, name)
+	}
+	return c.Members[i]
+}
+
+// Leader returns the member that the leader key names; there must be one.
+func (c *PatroniCluster) Leader(t testing.TB) *PatroniMember {
+	t.Helper()
+	pair, _, err := c.consul.Client.KV().Get(c.Key("leader"), nil)
+	if err != nil || pair == nil {
+		t.Fatalf("leader of %s: key %v, error %v", c.Scope, pair, err)
+	}
+	return c.Member(t, string(pair.Value))
+}
+
+// Replicas returns the members that the leader key does not name.
+func (c *PatroniCluster) Replicas(t testing.TB) []*PatroniMember {
+	t.Helper()
+	leader := c.Leader(t)
+	return slices.DeleteFunc(slices.Clone(c.Members), func(m *PatroniMember) bool { return m == leader })
+}
+
+// AwaitReady waits until the leader takes writes and every other member streams
+// from it.
+func (c *PatroniCluster) AwaitReady(t testing.TB) {
+	t.Helper()
+	Eventually(t, "patroni cluster is whole", func() error {
+		leaders := 0
+		for _, m := range c.Members {
+			if err := m.alive(); err != nil {
+				return err
+			}
+			st, err := m.status()
+			if err != nil {
+				return err
+			}
+			switch {
+			case st.State != "running":
+				return fmt.Errorf("%s is %q", m.Name, st.State)
+			case st.Role == "replica":
+			case len(st.Replication) != len(c.Members)-1:
+				return fmt.Errorf("%s has %d replicas, wanted %d", m.Name, len(st.Replication), len(c.Members)-1)
+			default:
+				leaders++
+			}
+		}
+		if leaders != 1 {
+			return fmt.Errorf("%d leaders", leaders)
+		}
+		return nil
+	})
+}
+
+// Switchover moves the leader with the real patronictl and returns when that
+// does: the new leader has the key, and may not take writes yet.
+func (c *PatroniCluster) Switchover(t testing.TB, candidate *PatroniMember) {
+	t.Helper()
+	out := c.Ctl(t, "switchover", c.Scope, "--leader", c.Leader(t).Name, "--candidate", candidate.Name, "--force")
+	if !strings.Contains(out, "Successfully switched over") {
+		t.Fatalf("patronictl switchover: %s", out)
+	}
+}
+
+// Ctl runs patronictl with the configuration of the first member.
+func (c *PatroniCluster) Ctl(t testing.TB, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Deadline)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "patronictl", append([]string{"-c", c.Members[0].config}, args...)...)
+	cmd.Env = postgresEnv()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("patronictl %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// memberStatus is what Patroni's REST API tells of one member.
+type memberStatus struct {
+	State       string
+	Role        string
+	Replication []struct{}
+}
+
+// status asks the member itself, for the keys in Consul lag behind.
+func (m *PatroniMember) status() (memberStatus, error) {
+	var st memberStatus
+	client := http.Client{Timeout: time.Second}
+	resp, err := client.Get(m.API() + "/patroni")
+	if err != nil {
+		return st, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return st, json.NewDecoder(resp.Body).Decode(&st)
+}
+
+// newMember writes the configuration of one member.
+func newMember(t testing.TB, c *PatroniCluster, name string, dcs map[string]any) *PatroniMember {
+	t.Helper()
+	ports := FreePorts(t, 2)
+	m := &PatroniMember{
+		Name: name, Host: "127.0.0.1", Port: ports[0], RESTPort: ports[1],
+		data:   filepath.Join(c.dir, name),
+		config: filepath.Join(c.dir, name+".yml"),
+	}
+	dynamic := map[string]any{
+		"postgresql": map[string]any{
+			"use_pg_rewind": true,
+			"parameters":    map[string]any{"max_connections": 50, "wal_log_hints": "on"},
+		},
+	}
+	for k, v := range dcs {
+		dynamic[k] = v
+	}
+	trust := map[string]any{"username": "postgres"}
+	// JSON is YAML too.
+	config, err := json.MarshalIndent(map[string]any{
+		"scope": c.Scope, "name": name,
+		"restapi": map[string]any{"listen": m.hostPort(m.RESTPort), "connect_address": m.hostPort(m.RESTPort)},
+		"consul":  map[string]any{"host": c.consul.Addr},
+		"bootstrap": map[string]any{
+			"dcs":    dynamic,
+			"initdb": []any{map[string]any{"encoding": "UTF8"}, "no-sync"},
+		},
+		"postgresql": map[string]any{
+			"listen": m.hostPort(m.Port), "connect_address": m.hostPort(m.Port),
+			"data_dir": m.data, "bin_dir": postgresBin(t),
+			"authentication": map[string]any{"superuser": trust, "replication": trust, "rewind": trust},
+			"pg_hba":         []string{"local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"},
+			"parameters": map[string]any{
+				"unix_socket_directories": c.dir, "shared_buffers": "16MB", "fsync": "off",
+				// Nothing is left in /dev/shm if the server is killed.
+				"dynamic_shared_memory_type": "mmap",
+			},
+		},
+	}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.config, config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

@@ -1,0 +1,98 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgbaton/pgbaton/reload"
+	"github.com/pgbaton/pgbaton/render"
+)
+
+// outcome is what an action came to.
+type outcome struct {
+	action    Action
+	hash      string
+	err       error
+	committed bool // the files are on disk
+	mark      reload.Mark
+	idle      bool // nothing had to be done
+	check     time.Duration
+	follow    time.Duration
+}
+
+// perform runs one action. It is the only place that touches disk and daemon.
+func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
+	out := outcome{action: do, hash: w.Hash, committed: do == Follow}
+	set, err := render.Stage(w.Files)
+	if err != nil {
+		out.err = err
+		return out
+	}
+	defer set.Discard()
+	// A file that was changed by hand since it was committed is put right first.
+	if do == Apply || set.Changed() {
+		if !set.Changed() && l.record.Followed == w.Hash {
+			out.committed, out.idle, out.mark = true, true, l.record.Mark
+			return out
+		}
+		begun := time.Now()
+		if err := l.spec.Daemon.Check(ctx, reloadFiles(set)); err != nil {
+			out.err = fmt.Errorf("check: %w", err)
+			return out
+		}
+		out.check = time.Since(begun)
+		if out.err = l.commit(ctx, set); out.err != nil {
+			return out
+		}
+		out.committed = true
+	}
+	begun := time.Now()
+	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
+	out.follow = time.Since(begun)
+	if err != nil {
+		out.err = fmt.Errorf("reload: %w", err)
+		return out
+	}
+	out.mark = mark
+	return out
+}
+
+// commit swaps the staged files in. Several are recorded first, so that a kill
+// between two renames is rolled forward at the next start.
+func (l *Loop) commit(ctx context.Context, set *render.Set) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := set.Sync(); err != nil {
+		return err
+	}
+	// Whatever the daemon follows, it is not this any more.
+	l.record.Followed = ""
+	pending := set.Pending()
+	if len(pending) > 1 {
+		l.record.Pending = pending
+		if err := l.records.Save(l.record); err != nil {
+			return err
+		}
+	}
+	if err := set.Rename(); err != nil {
+		return err
+	}
+	l.record.Pending = nil
+	return nil
+}
+
+func reloadFiles(set *render.Set) []reload.File {
+	files := make([]reload.File, len(set.Files))
+	for i, f := range set.Files {
+		files[i] = reload.File{
+			Path: f.Path, Staged: f.Lies(), Content: f.Content, Mode: f.Mode, UID: f.UID, GID: f.GID,
+		}
+	}
+	return files
+}
+
+// refused says whether a check said no.
+func refused(err error) bool { return errors.Is(err, reload.ErrRefused) }

@@ -1,0 +1,282 @@
+package target
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// Loop keeps one target in sync.
+type Loop struct {
+	spec    Spec
+	source  *Source
+	records Records
+	log     hclog.Logger
+	changed func() // called after the state changed
+
+	// The rest belongs to Run, and to the one action that it has running.
+	record Record
+	done   Done
+	tries  Tries
+	told   string // the trouble that was logged last
+
+	mu    sync.Mutex
+	state State
+}
+
+// State is how a target stands, for those who look from outside.
+type State struct {
+	ID      string
+	InSync  bool
+	Waiting string            // what it waits for; "" if nothing
+	Err     error             // the trouble it has; nil if none
+	Leaders map[string]string // by cluster: the confirmed leader that it should show
+}
+
+// NewLoop makes a loop; changed is called whenever its State changed.
+func NewLoop(spec Spec, sub *watcher.Subscription, records Records, log hclog.Logger, changed func()) *Loop {
+	return &Loop{
+		spec: spec, source: NewSource(spec, sub), records: records,
+		log: log.With("target", spec.ID()), changed: changed, state: State{ID: spec.ID()},
+	}
+}
+
+// State returns how the target stands.
+func (l *Loop) State() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+// Run keeps the target in sync until ctx ends.
+func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, false) }
+
+// Once brings the target in sync and returns, or returns the first error. It
+// waits for what is missing as long as ctx lasts.
+func (l *Loop) Once(ctx context.Context) error { return l.run(ctx, true) }
+
+// WaitingError tells what a target was still waiting for.
+type WaitingError struct{ State State }
+
+func (e *WaitingError) Error() string { return e.State.ID + ": waiting for " + e.State.Waiting }
+
+func (l *Loop) run(ctx context.Context, once bool) error {
+	defer l.source.Close()
+	lock, err := l.records.Lock(l.spec.ID())
+	if err != nil {
+		l.set(func(s *State) { s.Err = err })
+		return fmt.Errorf("%s: %w", l.spec.ID(), err)
+	}
+	defer func() { _ = lock.Close() }()
+	l.start()
+	settle := l.spec.Settle
+	if once {
+		settle = Settle{}
+	}
+	var running *action
+	defer func() { running.stop() }()
+	for {
+		now := time.Now()
+		w := l.source.Update(ctx, now)
+		l.tell(w)
+		if once && w.Err != nil {
+			return w.Err
+		}
+		if running != nil && running.hash != w.Hash {
+			// Superseded: what it was about to do is not wanted any more.
+			l.finish(running.stop(), true)
+			running = nil
+		}
+		var again time.Time
+		if running == nil {
+			var do Action
+			do, again = Decide(w, settle, l.done, l.tries, now)
+			if do != Rest {
+				running = l.begin(ctx, do, w)
+			} else if once && len(w.Waiting) == 0 && l.done.Followed == w.Hash && w.Hash != "" {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			if once {
+				return l.giveUp(ctx, w)
+			}
+			return nil
+		case <-l.source.Changed():
+		case <-after(again):
+		case out := <-running.result():
+			running = nil
+			l.finish(out, false)
+			if once && out.err != nil {
+				return out.err
+			}
+		}
+	}
+}
+
+func (l *Loop) giveUp(ctx context.Context, w Wanted) error {
+	if len(w.Waiting) > 0 || w.Hash == "" {
+		return &WaitingError{l.State()}
+	}
+	return fmt.Errorf("%s: %w", l.spec.ID(), context.Cause(ctx))
+}
+
+// start takes up what the last process left.
+func (l *Loop) start() {
+	paths := make([]string, len(l.spec.Templates))
+	for i, t := range l.spec.Templates {
+		paths[i] = t.Destination.Path
+	}
+	record, err := l.records.Load(l.spec.ID(), paths)
+	if err != nil {
+		l.log.Warn("record lost, the daemon is made to follow again", "error", err)
+	}
+	if len(record.Pending) > 0 {
+		l.log.Info("rolling forward an interrupted change", "files", len(record.Pending))
+		if err := render.RollForward(record.Pending); err != nil {
+			l.log.Error("rolling forward", "error", err)
+		}
+		record.Pending = nil
+	}
+	l.record = record
+	l.done.Followed = record.Followed
+}
+
+// action is a running action.
+type action struct {
+	hash   string
+	cancel context.CancelFunc
+	out    chan outcome
+}
+
+func (l *Loop) begin(ctx context.Context, do Action, w Wanted) *action {
+	ctx, cancel := context.WithCancel(ctx)
+	a := &action{hash: w.Hash, cancel: cancel, out: make(chan outcome, 1)}
+	go func() {
+		defer cancel()
+		a.out <- l.perform(ctx, do, w)
+	}()
+	return a
+}
+
+// result is nil, and so never ready, without an action.
+func (a *action) result() <-chan outcome {
+	if a == nil {
+		return nil
+	}
+	return a.out
+}
+
+// stop cancels a running action and waits for it.
+func (a *action) stop() outcome {
+	if a == nil {
+		return outcome{}
+	}
+	a.cancel()
+	return <-a.out
+}
+
+// finish takes up what an action came to.
+func (l *Loop) finish(out outcome, superseded bool) {
+	if out.committed {
+		l.done.Committed = out.hash
+	}
+	l.done.Followed = l.record.Followed
+	switch {
+	case out.err == nil:
+		l.record.Followed, l.record.Mark = out.hash, out.mark
+		l.done.Followed = out.hash
+		l.tries, l.told = Tries{}, ""
+		l.source.Rested()
+		if !out.idle {
+			if err := l.records.Save(l.record); err != nil {
+				l.log.Error("the daemon follows, but a restart will make it follow again", "error", err)
+			}
+			l.log.Info("applied", "proof", out.mark.Proof.String(), "how", out.mark.How,
+				"check", out.check.Round(10*time.Microsecond).String(), "follow", out.follow.Round(10*time.Microsecond).String())
+		}
+	case superseded:
+		l.log.Debug("superseded", "action", out.action.String(), "error", out.err)
+	default:
+		if l.tries.Hash != out.hash {
+			l.tries = Tries{Hash: out.hash}
+		}
+		l.tries.Failures++
+		l.tries.Last = time.Now()
+		l.tries.Refused = refused(out.err)
+		l.trouble("not applied, the last good file stays", out.err,
+			"try", l.tries.Failures, "again", time.Until(l.tries.next()).Round(10*time.Millisecond).String())
+	}
+	l.set(func(s *State) {
+		if !superseded {
+			s.Err = out.err
+		}
+	})
+}
+
+// tell reports what the wanted files wait for, once for each reason.
+func (l *Loop) tell(w Wanted) {
+	reasons := make([]string, len(w.Waiting))
+	for i, r := range w.Waiting {
+		reasons[i] = r.String()
+	}
+	waiting := strings.Join(reasons, "; ")
+	if waiting != "" && waiting != l.State().Waiting {
+		l.log.Info("waiting", "for", waiting)
+	}
+	if w.Err != nil {
+		l.trouble("template refused, the last good file stays", w.Err)
+	}
+	l.set(func(s *State) {
+		s.Waiting, s.Leaders = waiting, w.Leaders
+		s.InSync = w.Hash != "" && w.Hash == l.done.Followed && waiting == "" && w.Err == nil
+		if w.Err != nil {
+			s.Err = w.Err
+		} else if s.InSync {
+			s.Err = nil
+		}
+	})
+}
+
+// trouble logs an error with its hint, unless it is the one logged last.
+func (l *Loop) trouble(what string, err error, args ...any) {
+	text := err.Error()
+	if text == l.told {
+		return
+	}
+	l.told = text
+	args = append([]any{"error", err}, args...)
+	if h := hint.Of(err); h != "" {
+		args = append(args, "hint", h)
+	}
+	l.log.Error(what, args...)
+}
+
+func (l *Loop) set(change func(*State)) {
+	l.mu.Lock()
+	before := l.state
+	change(&l.state)
+	same := before.InSync == l.state.InSync && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && (before.Err == nil) == (l.state.Err == nil)
+	l.mu.Unlock()
+	if !same && l.changed != nil {
+		l.changed()
+	}
+}
+
+// after is a timer for at; nil, and so never ready, for the zero time.
+func after(at time.Time) <-chan time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return time.After(time.Until(at))
+}

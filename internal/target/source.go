@@ -1,0 +1,245 @@
+package target
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/render/funcs"
+	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
+)
+
+// maxPasses is how often in a row a template may ask for something new before
+// it counts as one that will never be complete.
+const maxPasses = 100
+
+// Wanted is what a target should be.
+type Wanted struct {
+	Files   []render.File     // the last complete ones; nil if there were none yet
+	Hash    string            // of Files; "" if there were none yet
+	Leaders map[string]string // by cluster: the confirmed leader that Files show
+	Changed time.Time         // when Hash became what it is
+	First   time.Time         // when the first change since the last rest came
+	Urgent  bool              // a leader changed: nothing waits
+
+	Waiting []funcs.Waiting // what keeps newer files from being complete
+	Err     error           // why newer files can't be made
+}
+
+// Source makes a target's Wanted.
+type Source struct {
+	spec   Spec
+	sub    *watcher.Subscription
+	parts  []*part
+	wanted Wanted
+}
+
+// part is one template on its way.
+type part struct {
+	tmpl    Template
+	parsed  *render.Template
+	version uint64 // the change number of the parsed source; 0 is none yet
+	broken  error  // why the newest source is not the parsed one
+
+	asked   map[watcher.Query]struct{}
+	seen    map[watcher.Query]uint64 // change numbers at the last execution
+	passes  int
+	content []byte // of the last complete execution
+	done    bool   // there was one
+	result  render.Result
+}
+
+// NewSource makes a source that reads from sub, which it closes at the end.
+func NewSource(spec Spec, sub *watcher.Subscription) *Source {
+	s := &Source{spec: spec, sub: sub}
+	for _, t := range spec.Templates {
+		s.parts = append(s.parts, &part{tmpl: t, asked: map[watcher.Query]struct{}{}})
+	}
+	return s
+}
+
+// Changed is a level trigger: Update may have something new.
+func (s *Source) Changed() <-chan struct{} { return s.sub.Changed() }
+
+// Close lets go of everything that the source watches.
+func (s *Source) Close() { s.sub.Close() }
+
+// Asked lists everything that the source's templates look at.
+func (s *Source) Asked() map[watcher.Query]struct{} {
+	all := map[watcher.Query]struct{}{}
+	for _, p := range s.parts {
+		maps.Copy(all, p.asked)
+		if p.tmpl.Source != "" {
+			all[p.file()] = struct{}{}
+		}
+	}
+	return all
+}
+
+// Update executes what is affected by changes and returns what is wanted now.
+func (s *Source) Update(ctx context.Context, now time.Time) Wanted {
+	snap := s.sub.Want(s.Asked())
+	for {
+		asked := 0
+		for _, p := range s.parts {
+			p.parse(snap)
+			asked += p.run(ctx, s.spec, snap, now)
+		}
+		if asked == 0 {
+			break
+		}
+		// Somebody else may watch them already, so that they are known at once.
+		snap = s.sub.Want(s.Asked())
+	}
+	s.collect(snap, now)
+	return s.wanted
+}
+
+func (p *part) file() watcher.Query {
+	return watcher.Query{Store: watcher.Local, Kind: watcher.File, Path: p.tmpl.Source}
+}
+
+// parse parses the template's newest text, once. A broken one leaves the last
+// good one in use.
+func (p *part) parse(snap watcher.Snapshot) {
+	text, version := p.tmpl.Text, uint64(1)
+	if p.tmpl.Source != "" {
+		a := snap[p.file()]
+		version = a.Change
+		text, _ = a.Value.(string)
+		switch {
+		case a.Presence == watcher.Absent:
+			p.broken = hint.Wrap(fmt.Errorf("template %s does not exist", p.tmpl.Source), "correct source, or create the file")
+			return
+		case a.Presence == watcher.Unknown && a.Err != nil:
+			p.broken = fmt.Errorf("template %s: %w", p.tmpl.Source, a.Err)
+			return
+		case a.Presence == watcher.Unknown:
+			return
+		}
+	}
+	if version == p.version {
+		return
+	}
+	p.version = version
+	parsed, err := render.Parse(p.tmpl.Name, text, p.tmpl.Delims)
+	p.broken = err
+	if err == nil {
+		p.parsed, p.seen = parsed, nil
+	}
+}
+
+// run executes the template if anything that it looked at changed. It returns
+// how many new things it asked for.
+func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now time.Time) (asked int) {
+	if p.parsed == nil || !p.affected(snap) {
+		return 0
+	}
+	p.result = p.parsed.Execute(ctx, render.Input{
+		Snapshot: snap, Now: now, Env: os.LookupEnv, Vars: spec.Vars, Minimum: spec.Minimum,
+	})
+	p.seen = make(map[watcher.Query]uint64, len(p.result.Asked))
+	for q := range p.result.Asked {
+		p.seen[q] = snap[q].Change
+		if _, known := snap[q]; !known {
+			asked++
+		}
+	}
+	switch {
+	case p.result.Complete():
+		// What it no longer asks for is let go.
+		p.asked, p.passes = p.result.Asked, 0
+		if p.result.Err == nil {
+			p.content, p.done = p.result.Content, true
+		}
+	case asked > 0:
+		if p.passes++; p.passes > maxPasses {
+			p.result.Waiting = nil
+			p.result.Err = hint.Wrap(fmt.Errorf("%s: asked for something new %d times in a row", p.tmpl.Name, maxPasses),
+				"a name that is looked up must not depend on the time or on chance")
+			return 0
+		}
+		maps.Copy(p.asked, p.result.Asked)
+	}
+	return asked
+}
+
+func (p *part) affected(snap watcher.Snapshot) bool {
+	if p.seen == nil {
+		return true
+	}
+	for q, change := range p.seen {
+		if snap[q].Change != change {
+			return true
+		}
+	}
+	return false
+}
+
+// collect puts the parts together. Files are a set: all of them or none.
+func (s *Source) collect(snap watcher.Snapshot, now time.Time) {
+	w := &s.wanted
+	w.Waiting, w.Err = nil, nil
+	complete := true
+	files := make([]render.File, 0, len(s.parts))
+	for _, p := range s.parts {
+		switch {
+		case p.broken != nil:
+			w.Err = p.broken
+		case p.parsed == nil:
+			w.Waiting = append(w.Waiting, funcs.Waiting{Query: p.file(), Why: "not read yet"})
+		case !p.result.Complete():
+			w.Waiting = append(w.Waiting, current(p.result.Waiting, snap)...)
+			complete = false
+		case p.result.Err != nil:
+			w.Err = p.result.Err
+			complete = false
+		}
+		complete = complete && p.done
+		files = append(files, render.File{Destination: p.tmpl.Destination, Content: p.content})
+	}
+	if !complete {
+		return
+	}
+	hash, leaders := render.Hash(files), s.leaders(snap)
+	moved := !maps.Equal(leaders, w.Leaders)
+	w.Leaders = leaders
+	if hash == w.Hash {
+		return
+	}
+	w.Urgent = w.Urgent || moved
+	w.Files, w.Hash, w.Changed = files, hash, now
+	if w.First.IsZero() {
+		w.First = now
+	}
+}
+
+// Rested says that what is wanted was applied: the next change begins anew.
+func (s *Source) Rested() { s.wanted.First, s.wanted.Urgent = time.Time{}, false }
+
+// leaders names the confirmed leader of each cluster that the templates use.
+func (s *Source) leaders(snap watcher.Snapshot) map[string]string {
+	out := map[string]string{}
+	for q, a := range snap {
+		if baton, ok := a.Value.(cluster.Baton); ok {
+			out[q.Path] = baton.Term.Leader
+		}
+	}
+	return out
+}
+
+// current brings the reasons of an earlier execution up to date: a store may
+// have gone away since.
+func current(list []funcs.Waiting, snap watcher.Snapshot) []funcs.Waiting {
+	out := make([]funcs.Waiting, len(list))
+	for i, w := range list {
+		w.Err = snap[w.Query].Err
+		out[i] = w
+	}
+	return out
+}

@@ -1,0 +1,28 @@
+// Package haproxy makes HAProxy follow its config.
+//
+// Check is `haproxy -c` on the staged files. It finds what can be found without
+// opening a port: a reload may pass it and still fail to bind, so Follow looks.
+//
+// Follow over the master socket asks `show proc` before and after: HAProxy has
+// followed when the master counts more reloads than before, none of them failed
+// since the last good one, and a worker runs that did not run before. The
+// master's own answer to `reload` is empty up to 2.6; from 2.7 it is a verdict
+// with log lines, which is believed when it is no. The master closes its sockets
+// when it reloads, so a refused connection is waited out for a while.
+//
+// Only a reload that began after Follow did is counted, whoever asked for it: it
+// has read the committed files. So two reloads that HAProxy makes one are no
+// harm.
+//
+// Without a master socket, a PID file names the master and it gets SIGUSR2; then
+// nobody can be asked, and the mark says that it was only sent. A master loses
+// the signal in its first moments, so it is sent once more if no new worker
+// comes up, and the lack of one is an error.
+//
+// The caller's files: the first is HAProxy's config, and any further one that
+// ends in ".cfg" is given to the check as a further -f, in the order of the set.
+// Other files, such as maps, are looked up by HAProxy under the path that the
+// config has for them: there the check reads what is in place, not what is
+// staged. A file that is not there yet is thus refused once; put it into place
+// before the config that mentions it.
+package haproxy

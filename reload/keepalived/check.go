@@ -1,0 +1,91 @@
+package keepalived
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/proc"
+	"github.com/pgbaton/pgbaton/reload"
+)
+
+// Check proves the staged main file valid.
+func (d *daemon) Check(ctx context.Context, staged []reload.File) error {
+	if len(staged) == 0 {
+		return errors.New("check config: the target has no file")
+	}
+	main := staged[0]
+	if blank(main.Content) {
+		return hint.Wrap(reload.Refuse(fmt.Sprintf("%s: nothing but comments and blanks", main.Path)),
+			"keepalived would drop its addresses; guard the template against an empty answer")
+	}
+	for i, f := range staged {
+		if f.Mode&0o111 != 0 && (i == 0 || filepath.Ext(f.Path) == ".conf") {
+			return hint.Wrap(reload.Refuse(fmt.Sprintf("%s: its mode %#o has an exec bit", f.Path, f.Mode.Perm())),
+				`keepalived would take it for no config and drop its addresses: set perms = "0644"`)
+		}
+	}
+	out, err := reload.RunCheck(ctx, proc.Command{
+		Args: []string{d.binary, "-t", "-f", main.Staged}, Dir: filepath.Dir(main.Path), Timeout: d.timeout,
+	}, staged, "binary")
+	if err == nil && silentlyIgnored(out) {
+		err = reload.Refuse(lines(out))
+	} else if errors.Is(err, reload.ErrRefused) && lines(out) != "" {
+		err = reload.Refuse(lines(out))
+	}
+	if errors.Is(err, reload.ErrRefused) {
+		return hint.Wrap(err, "%s", advice(out))
+	}
+	if err == nil && lines(out) != "" {
+		d.log.Warn("keepalived remarks on its config", "file", main.Path, "said", lines(out))
+	}
+	return err
+}
+
+// blank says whether a config holds nothing but comments, which begin with "!"
+// or "#".
+func blank(content []byte) bool {
+	for line := range bytes.Lines(content) {
+		line = bytes.TrimSpace(line)
+		if len(line) > 0 && line[0] != '!' && line[0] != '#' {
+			return false
+		}
+	}
+	return true
+}
+
+// silentlyIgnored says whether keepalived remarked that it leaves something out
+// of the config, and yet tested it with success.
+func silentlyIgnored(out string) bool {
+	return regexp.MustCompile(`Unknown keyword|Config files missing|missing '}'`).MatchString(out)
+}
+
+// lines makes one line of what keepalived printed. It says some things once in
+// each of its processes; once is enough.
+func lines(out string) string {
+	var said []string
+	seen := map[string]bool{}
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if line != "" && !seen[line] {
+			seen[line] = true
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said, "; ")
+}
+
+func advice(out string) string {
+	switch {
+	case strings.Contains(out, "doesn't exist"), strings.Contains(out, "nterface specified"):
+		return "create the interface, or correct its name; pgbaton has to run in keepalived's network namespace"
+	case strings.Contains(out, "Config files missing"):
+		return "put the included file into place first, or correct its path"
+	}
+	return "correct the template at the line that keepalived names"
+}

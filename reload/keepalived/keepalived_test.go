@@ -1,0 +1,235 @@
+package keepalived_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/servertest"
+	"github.com/pgbaton/pgbaton/reload"
+	"github.com/pgbaton/pgbaton/reload/keepalived"
+)
+
+const vip = "10.89.0.100"
+
+// node is a network namespace with a keepalived in it.
+type node struct {
+	namespace, dir, conf, pidFile, binary string
+	process                               *servertest.Process
+}
+
+// pair makes two namespaces with a line between them.
+func pair(t *testing.T) [2]*node {
+	t.Helper()
+	servertest.Need(t, "keepalived")
+	var nodes [2]*node
+	for i := range nodes {
+		dir := t.TempDir()
+		n := &node{
+			namespace: fmt.Sprintf("pgbaton-%d-%d", os.Getpid(), i), dir: dir,
+			conf: filepath.Join(dir, "keepalived.conf"), pidFile: filepath.Join(dir, "pid"),
+		}
+		// The check has to see the node's interfaces.
+		n.binary = servertest.File(t, filepath.Join(dir, "keepalived"),
+			fmt.Sprintf("#!/bin/sh\nexec ip netns exec %s keepalived \"$@\"\n", n.namespace), 0o755)
+		ip(t, "netns", "add", n.namespace)
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", n.namespace).Run() })
+		nodes[i] = n
+	}
+	ip(t, "link", "add", "eth9", "netns", nodes[0].namespace, "type", "veth", "peer", "name", "eth9", "netns", nodes[1].namespace)
+	for i, n := range nodes {
+		ip(t, "-n", n.namespace, "addr", "add", fmt.Sprintf("10.89.0.%d/24", i+1), "dev", "eth9")
+		ip(t, "-n", n.namespace, "link", "set", "lo", "up")
+		ip(t, "-n", n.namespace, "link", "set", "eth9", "up")
+	}
+	return nodes
+}
+
+func ip(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("ip", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func config(priority int) string {
+	return fmt.Sprintf(`global_defs {
+  vrrp_version 3
+}
+vrrp_instance lb {
+  interface eth9
+  state BACKUP
+  virtual_router_id 51
+  priority %d
+  advert_int 0.1
+  virtual_ipaddress {
+    %s/24
+  }
+}
+`, priority, vip)
+}
+
+func (n *node) commit(t *testing.T, content string) []reload.File {
+	t.Helper()
+	servertest.File(t, n.conf, content, 0o644)
+	return []reload.File{{Path: n.conf, Staged: n.conf, Content: []byte(content), Mode: 0o644}}
+}
+
+func (n *node) start(t *testing.T) {
+	t.Helper()
+	n.process = servertest.Start(t, exec.Command("ip", "netns", "exec", n.namespace, "keepalived", "-n", "-l", "-D", "-P",
+		"-f", n.conf, "-p", n.pidFile, "-r", filepath.Join(n.dir, "vrrp.pid")))
+}
+
+func (n *node) daemon(t *testing.T, c keepalived.Config) reload.Daemon {
+	t.Helper()
+	if c.Binary == "" {
+		c.Binary = n.binary
+	}
+	c.PIDFile = n.pidFile
+	d, err := c.Daemon(hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// holds is a condition: the node has the address, and the other has not.
+func (n *node) holds(t *testing.T, other *node) func() error {
+	return func() error {
+		has := func(n *node) bool { return strings.Contains(ip(t, "-n", n.namespace, "-o", "addr"), vip+"/") }
+		if !has(n) || has(other) {
+			return fmt.Errorf("the address: %s %v, %s %v", n.namespace, has(n), other.namespace, has(other))
+		}
+		return nil
+	}
+}
+
+func TestFollowMovesTheAddress(t *testing.T) {
+	nodes := pair(t)
+	a, b := nodes[0], nodes[1]
+	a.commit(t, config(150))
+	b.commit(t, config(100))
+	a.start(t)
+	b.start(t)
+	servertest.Eventually(t, "the first node gets the address", a.holds(t, b))
+
+	for i, step := range []struct {
+		priority int
+		holder   *node
+		other    *node
+	}{{200, b, a}, {50, a, b}} {
+		want := b.commit(t, config(step.priority))
+		d := b.daemon(t, keepalived.Config{})
+		if err := d.Check(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		mark, err := d.Follow(t.Context(), want, reload.Mark{})
+		if err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if mark.Proof != reload.Sent || !strings.Contains(mark.How, "SIGHUP to process") {
+			t.Errorf("mark %+v", mark)
+		}
+		servertest.Eventually(t, "the address moves", step.holder.holds(t, step.other))
+	}
+
+	// What a check would have refused ends keepalived, and Follow sees it.
+	_, err := b.daemon(t, keepalived.Config{}).Follow(t.Context(),
+		b.commit(t, strings.Replace(config(50), "virtual_router_id 51", "virtual_router_id 300", 1)), reload.Mark{})
+	if err == nil || !strings.Contains(err.Error(), "ended on the reload") || hint.Of(err) == "" {
+		t.Errorf("error %v, hint %q", err, hint.Of(err))
+	}
+	if _, err := b.daemon(t, keepalived.Config{}).Follow(t.Context(), nil, reload.Mark{}); err == nil || !strings.Contains(err.Error(), b.pidFile) {
+		t.Errorf("without a keepalived: %v", err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	n := pair(t)[0]
+	good := config(100)
+	replace := func(old, with string) string { return strings.Replace(good, old, with, 1) }
+	for _, tc := range []struct {
+		name, content string
+		mode          os.FileMode
+		mentions      string // "" passes
+		hinted        string
+	}{
+		{"good", good, 0o644, "", ""},
+		{"empty", "", 0o644, "nothing but comments", "empty answer"},
+		{"blank", "\n \t\n", 0o644, "nothing but comments", "empty answer"},
+		{"comments", "! a\n  # b\n", 0o644, "nothing but comments", "empty answer"},
+		{"executable by one", good, 0o654, "mode 0654 has an exec bit", "0644"},
+		{"unknown keyword", replace("priority 100", "prioritty 100"), 0o644, "keepalived.conf: Line 8) Unknown keyword 'prioritty'", "line"},
+		{"router id out of range", replace("51", "300"), 0o644, "VRID '300' not valid", "line"},
+		{"missing interface", replace("eth9", "eth8"), 0o644, "interface eth8", "network namespace"},
+		{"cut off", good[:len(good)-10], 0o644, "missing '}'s", "line"},
+		{"include of nothing", good + "include /nowhere/*.conf\n", 0o644, "Config files missing", "into place first"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := reload.File{Path: n.conf, Staged: filepath.Join(n.dir, ".keepalived.conf.staged"), Content: []byte(tc.content), Mode: tc.mode}
+			servertest.File(t, f.Staged, tc.content, 0o644)
+			if err := os.Chmod(f.Staged, tc.mode); err != nil {
+				t.Fatal(err)
+			}
+			err := n.daemon(t, keepalived.Config{}).Check(t.Context(), []reload.File{f})
+			if tc.mentions == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if !errors.Is(err, reload.ErrRefused) || !strings.Contains(err.Error(), tc.mentions) || !strings.Contains(hint.Of(err), tc.hinted) {
+				t.Fatalf("error %v (hint %q), want a refusal that says %q", err, hint.Of(err), tc.mentions)
+			}
+			if strings.Contains(err.Error(), ".staged") {
+				t.Errorf("error %v shows the staged path", err)
+			}
+		})
+	}
+}
+
+func TestCheckGivesNoAnswer(t *testing.T) {
+	dir := t.TempDir()
+	n := &node{pidFile: filepath.Join(dir, "pid")}
+	path := servertest.File(t, filepath.Join(dir, "keepalived.conf"), config(100), 0o644)
+	set := []reload.File{{Path: path, Staged: path, Content: []byte(config(100)), Mode: 0o644}}
+	hangs := servertest.File(t, filepath.Join(dir, "stub"), "#!/bin/sh\nsleep 600 & wait\n", 0o755)
+	for _, tc := range []struct{ name, binary, mentions, hinted string }{
+		{"missing", "no-such-keepalived", "no-such-keepalived", "install no-such-keepalived or correct binary"},
+		{"hangs", hangs, "timed out after 300ms", "timeout sets how long"},
+	} {
+		err := n.daemon(t, keepalived.Config{Binary: tc.binary, Timeout: "300ms"}).Check(t.Context(), set)
+		if err == nil || errors.Is(err, reload.ErrRefused) || !strings.Contains(err.Error(), tc.mentions) || !strings.Contains(hint.Of(err), tc.hinted) {
+			t.Errorf("%s: error %v, hint %q", tc.name, err, hint.Of(err))
+		}
+	}
+}
+
+func TestFollowRefusesAnotherProcess(t *testing.T) {
+	other := servertest.Start(t, exec.Command("sleep", "600"))
+	n := &node{binary: "keepalived", pidFile: servertest.File(t, filepath.Join(t.TempDir(), "pid"), fmt.Sprint(other.Pid()), 0o644)}
+	if _, err := n.daemon(t, keepalived.Config{}).Follow(t.Context(), nil, reload.Mark{}); err == nil || !strings.Contains(err.Error(), `it is "sleep"`) {
+		t.Errorf("error %v", err)
+	}
+	if other.Exited() {
+		t.Error("another's process was signalled")
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	for _, c := range []keepalived.Config{{PIDFile: "pid"}, {Timeout: "x"}} {
+		if _, err := c.Daemon(hclog.NewNullLogger()); err == nil {
+			t.Errorf("%+v is taken", c)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Pending is a rename that was decided on: enough to finish it after a kill.
+type Pending struct {
+	Real   string `json:"path"`
+	SHA256 string `json:"sha256"` // of the staged content
+}
+
+// Pending lists the renames that Rename will do.
+func (s *Set) Pending() []Pending {
+	var out []Pending
+	for _, f := range s.Files {
+		if f.Temp != "" {
+			out = append(out, Pending{f.Real, sum(f.Content)})
+		}
+	}
+	return out
+}
+
+// Sync makes the staged files durable. After an error they must be discarded:
+// a second fsync could succeed without having written.
+func (s *Set) Sync() error {
+	for _, f := range s.Files {
+		if f.Temp == "" {
+			continue
+		}
+		if err := syncPath(f.Temp); err != nil {
+			return explain("sync "+f.Path, err)
+		}
+	}
+	return nil
+}
+
+// Rename swaps all staged files in and makes that durable.
+func (s *Set) Rename() error {
+	for i := range s.Files {
+		f := &s.Files[i]
+		if f.Temp == "" {
+			continue
+		}
+		if f.Backup {
+			if err := backup(f.Real); err != nil {
+				return explain("back up "+f.Path, err)
+			}
+		}
+		if err := os.Rename(f.Temp, f.Real); err != nil {
+			return explain("swap in "+f.Path, err)
+		}
+		f.Temp = ""
+	}
+	return s.syncFolders()
+}
+
+func (s *Set) syncFolders() error {
+	done := map[string]bool{}
+	for _, f := range s.Files {
+		dir := filepath.Dir(f.Real)
+		if done[dir] {
+			continue
+		}
+		done[dir] = true
+		if err := syncPath(dir); err != nil {
+			return explain("sync folder "+dir, err)
+		}
+	}
+	return nil
+}
+
+// backup keeps the file that is about to be replaced, by a second link to it:
+// it is whole at every instant, as the file itself.
+func backup(real string) error {
+	link := temp(real) + ".bak"
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(real, link); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing there yet
+		}
+		return err
+	}
+	return os.Rename(link, real+".bak")
+}
+
+// RollForward finishes renames that a kill interrupted, as far as what was
+// staged is still there, whole.
+func RollForward(pending []Pending) error {
+	var errs []error
+	for _, p := range pending {
+		from := temp(p.Real)
+		content, err := os.ReadFile(from)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // done already
+		}
+		if err == nil && sum(content) != p.SHA256 {
+			err = os.Remove(from)
+		} else if err == nil {
+			err = errors.Join(os.Rename(from, p.Real), syncPath(filepath.Dir(p.Real)))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("roll forward %s: %w", p.Real, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func sum(content []byte) string {
+	h := sha256.Sum256(content)
+	return hex.EncodeToString(h[:])
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,299 @@
+package render_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/render"
+)
+
+func mode(m fs.FileMode) *fs.FileMode { return &m }
+
+func put(t *testing.T, files ...render.File) error {
+	t.Helper()
+	set, err := render.Stage(files)
+	if err != nil {
+		return err
+	}
+	defer set.Discard()
+	if err := set.Sync(); err != nil {
+		return err
+	}
+	return set.Rename()
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// left fails the test if a folder holds anything but what is named.
+func left(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for _, e := range entries {
+		have = append(have, e.Name())
+	}
+	if strings.Join(have, " ") != strings.Join(want, " ") {
+		t.Errorf("the folder holds %v, want %v", have, want)
+	}
+}
+
+func TestCommit(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	f := render.File{Destination: render.Destination{Path: path, Perms: mode(0o640), Backup: true}, Content: []byte("one")}
+	if err := put(t, f); err != nil {
+		t.Fatal(err)
+	}
+	left(t, dir, "f") // nothing to back up yet
+	f.Content = []byte("two")
+	if err := put(t, f); err != nil {
+		t.Fatal(err)
+	}
+	left(t, dir, "f", "f.bak")
+	if read(t, path) != "two" || read(t, path+".bak") != "one" {
+		t.Errorf("file %q, backup %q", read(t, path), read(t, path+".bak"))
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o640 {
+		t.Errorf("mode is %v, %v", info.Mode(), err)
+	}
+}
+
+func TestStagedIsNeverReadableWider(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	uid, gid := os.Geteuid(), os.Getegid()
+	if uid == 0 {
+		uid, gid = 65534, 65534
+	}
+	set, err := render.Stage([]render.File{{
+		Destination: render.Destination{Path: path, Perms: mode(0o400), User: &uid, Group: &gid}, Content: []byte("secret"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Discard()
+	info, err := os.Stat(set.Files[0].Temp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stat := info.Sys().(*syscall.Stat_t); info.Mode() != 0o400 || int(stat.Uid) != uid || int(stat.Gid) != gid {
+		t.Errorf("staged as %v of %d:%d", info.Mode(), stat.Uid, stat.Gid)
+	}
+	if filepath.Dir(set.Files[0].Temp) != dir {
+		t.Errorf("staged in %s, not beside its destination", set.Files[0].Temp)
+	}
+	set.Discard()
+	left(t, dir)
+}
+
+func TestUnchangedIsNotTouched(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	f := render.File{Destination: render.Destination{Path: path, Perms: mode(0o600)}, Content: []byte("x")}
+	if err := put(t, f); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.Stat(path)
+	set, err := render.Stage([]render.File{f})
+	if err != nil || set.Changed() || set.Files[0].Lies() != path {
+		t.Errorf("the same file again: %v, changed %v", err, set.Changed())
+	}
+	if err := put(t, f); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := os.Stat(path); !os.SameFile(before, after) {
+		t.Error("the same file was written again")
+	}
+	// A mode that drifted is put right.
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(t, f); err != nil {
+		t.Fatal(err)
+	}
+	if info, _ := os.Stat(path); info.Mode() != 0o600 {
+		t.Errorf("mode stays %v", info.Mode())
+	}
+}
+
+func TestModeAndOwnerAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("old"), 0o604); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o604); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(t, render.File{Destination: render.Destination{Path: path}, Content: []byte("new")}); err != nil {
+		t.Fatal(err)
+	}
+	if info, _ := os.Stat(path); info.Mode() != 0o604 {
+		t.Errorf("mode became %v", info.Mode())
+	}
+}
+
+func TestSymlinksAreFollowed(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"real", "etc"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(dir, "etc", "f")
+	for to, real := range map[string]string{
+		"../real/there": "real/there", "../real/dangling": "real/dangling",
+	} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+		if to == "../real/there" {
+			if err := os.WriteFile(filepath.Join(dir, real), []byte("old"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := put(t, render.File{Destination: render.Destination{Path: link}, Content: []byte("new")}); err != nil {
+			t.Fatal(err)
+		}
+		if have, err := os.Readlink(link); err != nil || have != to {
+			t.Errorf("the link became %q, %v", have, err)
+		}
+		if read(t, filepath.Join(dir, real)) != "new" {
+			t.Errorf("%s was not written", real)
+		}
+		if err := os.Remove(link); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRollForward(t *testing.T) {
+	dir := t.TempDir()
+	files := make([]render.File, 2)
+	for i, name := range []string{"a", "b"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files[i] = render.File{Destination: render.Destination{Path: path}, Content: []byte("new " + name)}
+	}
+	set, err := render.Stage(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending := set.Pending()
+	// Killed after the first of two renames.
+	if err := os.Rename(set.Files[0].Temp, set.Files[0].Real); err != nil {
+		t.Fatal(err)
+	}
+	if err := render.RollForward(pending); err != nil {
+		t.Fatal(err)
+	}
+	if read(t, files[0].Path) != "new a" || read(t, files[1].Path) != "new b" {
+		t.Errorf("rolled forward to %q and %q", read(t, files[0].Path), read(t, files[1].Path))
+	}
+	left(t, dir, "a", "b")
+	// What was staged and is not whole is thrown away.
+	if err := os.WriteFile(set.Files[0].Temp, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := render.RollForward(pending); err != nil {
+		t.Fatal(err)
+	}
+	if read(t, files[0].Path) != "new a" {
+		t.Errorf("a broken staged file was swapped in: %q", read(t, files[0].Path))
+	}
+	left(t, dir, "a", "b")
+}
+
+func TestBadDestinations(t *testing.T) {
+	dir := t.TempDir()
+	good := filepath.Join(dir, "good")
+	if err := os.WriteFile(good, []byte("last good"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full, readOnly := mounted(t, "size=64k"), mounted(t, "size=64k")
+	if err := os.WriteFile(filepath.Join(full, "f"), []byte("last good"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(readOnly, "f"), []byte("last good"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("", readOnly, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		path string
+		size int
+		want error
+		hint string
+	}{
+		{"missing folder", filepath.Join(dir, "none", "f"), 1, nil, "create it, or set create_dest_dirs = true"},
+		{"a folder", dir, 1, nil, ""},
+		{"full disk", filepath.Join(full, "f"), 1 << 20, syscall.ENOSPC, "the disk is full: the last good file stays"},
+		{"read-only", filepath.Join(readOnly, "f"), 1, syscall.EROFS, "the file system is mounted read-only: the last good file stays"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := put(t,
+				render.File{Destination: render.Destination{Path: good}, Content: []byte("new")},
+				render.File{Destination: render.Destination{Path: c.path}, Content: make([]byte, c.size)})
+			if err == nil || !strings.Contains(err.Error(), c.path) || hint.Of(err) != c.hint {
+				t.Errorf("error %v with hint %q", err, hint.Of(err))
+			}
+			if c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("error %v, want %v in it", err, c.want)
+			}
+			if read(t, good) != "last good" {
+				t.Error("another file of the same set was swapped in")
+			}
+			if c.want != nil {
+				left(t, filepath.Dir(c.path), "f")
+				if read(t, c.path) != "last good" {
+					t.Error("the last good file is gone")
+				}
+			}
+		})
+	}
+	left(t, dir, "good")
+}
+
+// mounted mounts a small tmpfs for the length of a test.
+func mounted(t *testing.T, options string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+		t.Fatalf("mount a small tmpfs: %v (run the tests as root, with `make test`)", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestMakeDirs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "b", "f")
+	if err := put(t, render.File{Destination: render.Destination{Path: path, MakeDirs: true}, Content: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if read(t, path) != "x" {
+		t.Error("not written")
+	}
+}

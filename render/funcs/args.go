@@ -1,0 +1,106 @@
+package funcs
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// argument is consul-template's grammar of what a function shall look up:
+//
+//	[TAG.]NAME[?ns=N&partition=P&filter=EXPR][@DATACENTER][~NEAR][|STATUS,…]
+//
+// Not every function takes every part. A filter's text may hold any character
+// between quotes.
+type argument struct {
+	name    string
+	options watcher.Options
+}
+
+// marks are the characters that begin a part, in their order.
+const marks = "?@~|"
+
+// parse splits text at its marks; allowed lists the marks that fn takes.
+func parse(fn, text, allowed string) (argument, error) {
+	bad := func(format string, args ...any) (argument, error) {
+		return argument{}, hint.Wrap(fmt.Errorf("%s %q: %s", fn, text, fmt.Sprintf(format, args...)),
+			"the form is NAME[?ns=N&filter=EXPR][@DATACENTER][~NEAR][|STATUS]")
+	}
+	parts := map[byte]string{}
+	begin, at, quote := 0, byte(0), byte(0)
+	cut := func(end int) { parts[at] = text[begin:end] }
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case at == '?' && (c == '"' || c == '`'):
+			quote = c
+		case strings.IndexByte(allowed, c) >= 0 && strings.IndexByte(marks, c) > strings.IndexByte(marks, at):
+			cut(i)
+			begin, at = i+1, c
+		}
+	}
+	if quote != 0 {
+		return bad("a quote is not closed")
+	}
+	cut(len(text))
+
+	a := argument{name: parts[0]}
+	a.options.Datacenter, a.options.Near, a.options.Status = parts['@'], parts['~'], parts['|']
+	for mark, part := range parts {
+		if mark != 0 && part == "" {
+			return bad("nothing follows %q", mark)
+		}
+	}
+	for _, pair := range splitQuoted(parts['?']) {
+		key, value, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(value); err == nil && key != "filter" {
+			value = plain
+		}
+		switch key {
+		case "ns":
+			a.options.Namespace = value
+		case "partition":
+			a.options.Partition = value
+		case "filter":
+			if !strings.ContainsAny(value, ` "`) { // no expression is without them: it was escaped
+				if plain, err := url.QueryUnescape(value); err == nil {
+					value = plain
+				}
+			}
+			a.options.Filter = value
+		default:
+			return bad("there is no option %q", key)
+		}
+	}
+	return a, nil
+}
+
+// splitQuoted splits at each & that is not between quotes.
+func splitQuoted(s string) []string {
+	if s == "" {
+		return nil
+	}
+	var out []string
+	begin, quote := 0, byte(0)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '`':
+			quote = c
+		case c == '&':
+			out = append(out, s[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(out, s[begin:])
+}

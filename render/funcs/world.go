@@ -1,0 +1,101 @@
+// Package funcs holds the functions of templates, a file per family.
+//
+// A function that reads something asks the World of the running execution. If
+// the answer is not known yet, it yields its zero value and the World notes
+// what is missing; the result of that execution is thrown away. So templates
+// need no list of what they depend on.
+package funcs
+
+import (
+	"maps"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/Masterminds/sprig/v3"
+
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// World is what one execution may see, and what it asked for. It is used by
+// one execution at a time.
+type World struct {
+	Snapshot watcher.Snapshot
+	Now      time.Time
+	Env      func(string) (string, bool)
+	Vars     map[string]any
+	Minimum  func(service string) int // instances below which a service is not rendered; nil is none
+
+	Asked   map[watcher.Query]struct{}
+	Waiting []Waiting
+}
+
+// Waiting is one reason why an execution is not complete.
+type Waiting struct {
+	Query watcher.Query
+	Why   string    // for a person: "absent", "no leader yet"
+	Since time.Time // zero if it was never looked at
+	Err   error     // why the store can't tell; nil if it can
+}
+
+func (w Waiting) String() string {
+	s := w.Query.String() + ": " + w.Why
+	if !w.Since.IsZero() {
+		s += " since " + w.Since.Format(time.TimeOnly)
+	}
+	if w.Err != nil {
+		s += " (" + w.Err.Error() + ")"
+	}
+	return s
+}
+
+// answer looks q up and notes it; ok is false if it is not known yet.
+func (w *World) answer(q watcher.Query) (a watcher.Answer, ok bool) {
+	w.Asked[q] = struct{}{}
+	a = w.Snapshot[q]
+	if a.Presence == watcher.Unknown {
+		w.wait(q, "not answered yet")
+		return a, false
+	}
+	return a, true
+}
+
+// wait notes that the execution can't be complete because of q.
+func (w *World) wait(q watcher.Query, why string) {
+	a := w.Snapshot[q]
+	w.Waiting = append(w.Waiting, Waiting{Query: q, Why: why, Since: a.Since, Err: a.Err})
+}
+
+// Map returns all functions, bound to *w: what w points to may be replaced
+// between two executions.
+//
+// Sprig's functions have their own names, and once more with sprig_ before;
+// where a name means another thing in consul-template, that meaning wins.
+func Map(w *World) template.FuncMap {
+	m := template.FuncMap{}
+	for name, fn := range sprig.TxtFuncMap() {
+		m[name] = fn
+		m["sprig_"+name] = fn
+	}
+	for _, family := range []template.FuncMap{
+		limits(), keys(w), catalog(w), clusters(w), local(w), variables(w),
+		groups(), search(), text(), parsing(), encoding(), clock(w),
+	} {
+		maps.Copy(m, family)
+	}
+	for name := range m {
+		if fn, ok := bounded[strings.TrimPrefix(name, "sprig_")]; ok {
+			m[name] = fn
+		}
+	}
+	return m
+}
+
+// Names lists the functions, for "did you mean".
+func Names() []string {
+	names := make([]string, 0, 300)
+	for name := range Map(&World{}) {
+		names = append(names, name)
+	}
+	return names
+}

@@ -1,0 +1,197 @@
+package render
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+)
+
+// Staged is one file of a Set.
+type Staged struct {
+	File
+	Real string // Path with its symlinks resolved: what is replaced
+	Temp string // where the new content lies; "" if Real has it already
+	Mode fs.FileMode
+	UID  int
+	GID  int
+}
+
+// Lies is the path under which the wanted content can be read now.
+func (s Staged) Lies() string {
+	if s.Temp != "" {
+		return s.Temp
+	}
+	return s.Real
+}
+
+// Set is a target's files, staged together.
+type Set struct{ Files []Staged }
+
+// Stage writes each file that differs from what is on disk beside its
+// destination, with its final mode and owner. It is never readable wider than
+// that, not for an instant. On an error nothing is left behind.
+func Stage(files []File) (*Set, error) {
+	s := &Set{}
+	for _, f := range files {
+		staged, err := stage(f)
+		if err != nil {
+			s.Discard()
+			return nil, err
+		}
+		s.Files = append(s.Files, staged)
+	}
+	return s, nil
+}
+
+// Changed says whether any file differs from what is on disk.
+func (s *Set) Changed() bool {
+	for _, f := range s.Files {
+		if f.Temp != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Discard removes what was staged and not renamed.
+func (s *Set) Discard() {
+	for i := range s.Files {
+		if s.Files[i].Temp != "" {
+			_ = os.Remove(s.Files[i].Temp)
+			s.Files[i].Temp = ""
+		}
+	}
+}
+
+// temp is deterministic, so that a start after kill -9 finds it again.
+func temp(real string) string {
+	return filepath.Join(filepath.Dir(real), "."+filepath.Base(real)+".pgbaton")
+}
+
+func stage(f File) (Staged, error) {
+	s := Staged{File: f, UID: os.Geteuid(), GID: os.Getegid(), Mode: 0o644}
+	var err error
+	if s.Real, err = resolve(f.Path); err != nil {
+		return s, fmt.Errorf("stage %s: %w", f.Path, err)
+	}
+	old, err := os.Lstat(s.Real)
+	switch {
+	case err == nil && !old.Mode().IsRegular():
+		return s, fmt.Errorf("stage %s: what is there is not a regular file", f.Path)
+	case err == nil:
+		stat := old.Sys().(*syscall.Stat_t)
+		s.Mode, s.UID, s.GID = old.Mode().Perm(), int(stat.Uid), int(stat.Gid)
+	case errors.Is(err, fs.ErrNotExist):
+		old = nil
+		if err := folder(f); err != nil {
+			return s, err
+		}
+	default:
+		return s, explain("stage "+f.Path, err)
+	}
+	have := struct {
+		mode     fs.FileMode
+		uid, gid int
+	}{s.Mode, s.UID, s.GID}
+	if f.Perms != nil {
+		s.Mode = *f.Perms
+	}
+	if f.User != nil {
+		s.UID = *f.User
+	}
+	if f.Group != nil {
+		s.GID = *f.Group
+	}
+	if old != nil && have.mode == s.Mode && have.uid == s.UID && have.gid == s.GID && old.Size() == int64(len(f.Content)) {
+		if content, err := os.ReadFile(s.Real); err == nil && bytes.Equal(content, f.Content) {
+			return s, nil
+		}
+	}
+	s.Temp = temp(s.Real)
+	if err := write(s); err != nil {
+		_ = os.Remove(s.Temp)
+		return s, explain("stage "+f.Path, err)
+	}
+	return s, nil
+}
+
+// resolve follows the symlinks of path; its last element need not exist.
+func resolve(path string) (string, error) {
+	for range 40 { // as many as the kernel follows
+		real, err := filepath.EvalSymlinks(path)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return real, err
+		}
+		link, err := os.Readlink(path)
+		if err != nil {
+			// Not a link that dangles: a file to be made, in a folder that may be linked.
+			if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+				return filepath.Join(dir, filepath.Base(path)), nil
+			}
+			return path, nil
+		}
+		if !filepath.IsAbs(link) {
+			link = filepath.Join(filepath.Dir(path), link)
+		}
+		path = link
+	}
+	return "", syscall.ELOOP
+}
+
+func folder(f File) error {
+	dir := filepath.Dir(f.Path)
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return nil // whatever is wrong with it, writing will tell
+	}
+	if !f.MakeDirs {
+		return hint.Wrap(fmt.Errorf("stage %s: folder %s does not exist", f.Path, dir), "create it, or set create_dest_dirs = true")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a folder of configs, as packages make it
+		return explain("stage "+f.Path, err)
+	}
+	return nil
+}
+
+func write(s Staged) error {
+	// What a killed pgbaton left there may be anything, a link included.
+	if err := os.Remove(s.Temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(s.Temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := f.Write(s.Content); err != nil {
+		return err
+	}
+	// The owner first: a mode for the group is meant for that group alone.
+	if s.UID != os.Geteuid() || s.GID != os.Getegid() {
+		if err := f.Chown(s.UID, s.GID); err != nil {
+			return err
+		}
+	}
+	if err := f.Chmod(s.Mode); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func explain(doing string, err error) error {
+	wrapped := fmt.Errorf("%s: %w", doing, err)
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return hint.Wrap(wrapped, "the disk is full: the last good file stays")
+	case errors.Is(err, syscall.EROFS):
+		return hint.Wrap(wrapped, "the file system is mounted read-only: the last good file stays")
+	case errors.Is(err, fs.ErrPermission):
+		return hint.Wrap(wrapped, "pgbaton's user must be allowed to write the folder and to give the file its owner")
+	}
+	return wrapped
+}

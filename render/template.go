@@ -1,0 +1,217 @@
+package render
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+	"text/template/parse"
+	"unicode/utf8"
+
+	"github.com/agext/levenshtein"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/render/funcs"
+)
+
+// Delims are the delimiters of actions; empty ones are {{ and }}.
+type Delims struct{ Left, Right string }
+
+// Template is a parsed template. It is parsed once and executed many times,
+// one execution at a time.
+type Template struct {
+	name  string
+	text  string
+	tree  *template.Template
+	world *funcs.World // what the functions of the running execution see
+	tick  func() error // interrupts the running execution
+	calls map[string][]string
+}
+
+// tickName is the function that Parse puts into each loop, so that one without
+// an end can be ended.
+const tickName = "pgbatonTick"
+
+// Parse parses text. name is what errors call it: its path, or that it came
+// from the config.
+func Parse(name, text string, d Delims) (*Template, error) {
+	if !utf8.ValidString(text) {
+		line, col := position(text, invalidAt(text))
+		return nil, hint.Wrap(&Error{Name: name, Line: line, Column: col, Msg: "not valid UTF-8"}, "save the template as UTF-8")
+	}
+	t := &Template{name: name, text: text, world: &funcs.World{}, calls: map[string][]string{}, tick: func() error { return nil }}
+	m := funcs.Map(t.world)
+	m[tickName] = func() (string, error) { return "", t.tick() }
+	tree, err := template.New(name).Delims(d.Left, d.Right).Option("missingkey=error").Funcs(m).Parse(text)
+	if err != nil {
+		return nil, parseError(name, text, err)
+	}
+	t.tree = tree
+	tick, err := template.New("").Funcs(m).Parse("{{" + tickName + "}}")
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range tree.Templates() {
+		if part.Tree != nil {
+			walk(part.Root, func(n parse.Node) {
+				switch n := n.(type) {
+				case *parse.RangeNode:
+					n.List.Nodes = slices.Insert(n.List.Nodes, 0, tick.Root.Nodes[0])
+				case *parse.CommandNode:
+					t.note(n)
+				}
+			})
+		}
+	}
+	return t, nil
+}
+
+// Name is what errors call the template.
+func (t *Template) Name() string { return t.name }
+
+// Calls lists the first arguments with which the template calls a function, as
+// far as they are written out: the vars it may ask for, the clusters it uses.
+func (t *Template) Calls(function string) []string { return t.calls[function] }
+
+func (t *Template) note(n *parse.CommandNode) {
+	if len(n.Args) < 2 {
+		return
+	}
+	fn, isName := n.Args[0].(*parse.IdentifierNode)
+	arg, isText := n.Args[1].(*parse.StringNode)
+	if isName && isText && !slices.Contains(t.calls[fn.Ident], arg.Text) {
+		t.calls[fn.Ident] = append(t.calls[fn.Ident], arg.Text)
+	}
+}
+
+// walk visits n and every node below it.
+func walk(n parse.Node, visit func(parse.Node)) {
+	branch := func(b *parse.BranchNode) {
+		walk(b.Pipe, visit)
+		walk(b.List, visit)
+		if b.ElseList != nil {
+			walk(b.ElseList, visit)
+		}
+	}
+	switch n := n.(type) {
+	case *parse.ListNode:
+		if n != nil {
+			for _, child := range n.Nodes {
+				walk(child, visit)
+			}
+		}
+	case *parse.ActionNode:
+		walk(n.Pipe, visit)
+	case *parse.PipeNode:
+		if n != nil {
+			for _, c := range n.Cmds {
+				walk(c, visit)
+			}
+		}
+	case *parse.CommandNode:
+		visit(n)
+		for _, arg := range n.Args {
+			walk(arg, visit)
+		}
+	case *parse.IfNode:
+		branch(&n.BranchNode)
+	case *parse.WithNode:
+		branch(&n.BranchNode)
+	case *parse.RangeNode:
+		branch(&n.BranchNode)
+		visit(n)
+	case *parse.TemplateNode:
+		walk(n.Pipe, visit)
+	}
+}
+
+func invalidAt(text string) int {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(text)
+}
+
+func position(text string, offset int) (line, column int) {
+	before := text[:offset]
+	return 1 + strings.Count(before, "\n"), offset - strings.LastIndexByte(before, '\n')
+}
+
+// Error is a mistake in a template, with its place.
+type Error struct {
+	Name   string
+	Line   int    // from 1; 0 if unknown
+	Column int    // from 1; 0 if unknown
+	Msg    string // what is wrong
+	Text   string // the offending line; "" if unknown
+	Err    error  // the cause, if there is one
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Line == 0:
+		return e.Name + ": " + e.Msg
+	case e.Column == 0:
+		return fmt.Sprintf("%s:%d: %s", e.Name, e.Line, e.Msg)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", e.Name, e.Line, e.Column, e.Msg)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// parseError reads the place out of text/template's message, which has it in
+// no other form.
+func parseError(name, text string, err error) error {
+	e := placed(name, text, err)
+	unknown, ok := strings.CutPrefix(e.Msg, `function "`)
+	if !ok {
+		return e
+	}
+	unknown, _, _ = strings.Cut(unknown, `"`)
+	if at := strings.Index(e.Text, unknown); at >= 0 {
+		e.Column = at + 1
+	}
+	if near := Nearest(unknown, funcs.Names()); near != "" {
+		return hint.Wrap(e, "did you mean %q?", near)
+	}
+	return hint.Wrap(e, "docs/templates.md lists the functions")
+}
+
+// placed turns "template: NAME:LINE:COL: message" into an Error.
+func placed(name, text string, err error) *Error {
+	e := &Error{Name: name, Err: err}
+	rest, ok := strings.CutPrefix(err.Error(), "template: "+name+":")
+	if !ok {
+		e.Msg = strings.TrimPrefix(err.Error(), "template: ")
+		return e
+	}
+	var line, col int
+	if n, _ := fmt.Sscanf(rest, "%d:%d:", &line, &col); n == 2 {
+		rest = strings.SplitN(rest, ":", 3)[2]
+		e.Line, e.Column = line, col+1 // text/template counts columns from 0
+	} else if n, _ := fmt.Sscanf(rest, "%d:", &line); n == 1 {
+		rest = strings.SplitN(rest, ":", 2)[1]
+		e.Line = line
+	}
+	e.Msg = strings.TrimSpace(rest)
+	if lines := strings.Split(text, "\n"); e.Line > 0 && e.Line <= len(lines) {
+		e.Text = lines[e.Line-1]
+	}
+	return e
+}
+
+// Nearest returns the candidate closest to word, or "" if none is close.
+func Nearest(word string, candidates []string) string {
+	best, distance := "", 3
+	for _, c := range slices.SortedFunc(slices.Values(candidates), cmp.Compare[string]) {
+		if d := levenshtein.Distance(word, c, nil); d < distance && d < len(word) {
+			best, distance = c, d
+		}
+	}
+	return best
+}

@@ -1,0 +1,218 @@
+package templates_test
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/templates"
+)
+
+// declared is a var with its documentation.
+type declared struct{ name, kind, fallback, text string }
+
+var declaration = regexp.MustCompile(`(?m)^\{\{- /\* ([a-z0-9_]+) \(([a-z]+), (.*?)\): (.*) \*/ -\}\}\n\{\{- \$([a-z0-9_]+) := var "([a-z0-9_]+)" ?(.*?) -\}\}$`)
+
+func declarations(t *testing.T, text string) []declared {
+	t.Helper()
+	var all []declared
+	for _, m := range declaration.FindAllStringSubmatch(text, -1) {
+		if m[1] != m[5] || m[1] != m[6] {
+			t.Errorf("the comment on %s stands above $%s, which is var %s", m[1], m[5], m[6])
+		}
+		if documented := code(m[3]); documented != strings.Trim(m[7], "()") {
+			t.Errorf("%s: the comment says %s, the default is %s", m[1], m[3], m[7])
+		}
+		all = append(all, declared{m[1], m[2], m[3], m[4]})
+	}
+	return all
+}
+
+// code is a documented default as the template has it.
+func code(documented string) string {
+	switch documented {
+	case "required":
+		return ""
+	case "none":
+		return "list" // or dict, below
+	case "extra_float_digits":
+		return `list "extra_float_digits"`
+	}
+	return documented
+}
+
+func TestVarsAreDocumented(t *testing.T) {
+	kinds := []string{"text", "number", "seconds", "milliseconds", "bool", "list", "map"}
+	for _, name := range templates.Names() {
+		t.Run(name, func(t *testing.T) {
+			text, _ := templates.Text(name)
+			text = strings.ReplaceAll(text, `" dict -}}`, `" list -}}`)
+			tmpl, err := render.Parse(name, text, render.Delims{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var documented []string
+			for _, d := range declarations(t, text) {
+				if !slices.Contains(kinds, d.kind) {
+					t.Errorf("%s: %s is no kind, the kinds are %v", d.name, d.kind, kinds)
+				}
+				if !strings.HasSuffix(d.text, ".") || len(d.text) < 20 {
+					t.Errorf("%s: %q is no sentence", d.name, d.text)
+				}
+				documented = append(documented, d.name)
+			}
+			for _, called := range tmpl.Calls("var") {
+				if !slices.Contains(documented, called) {
+					t.Errorf("var %s has no comment of the form {{- /* %[1]s (KIND, DEFAULT): … */ -}} above it", called)
+				}
+			}
+			if calls := strings.Count(text, ` var "`); calls != len(documented) || len(documented) != len(tmpl.Calls("var")) {
+				t.Errorf("%d calls of var, %d documented: each is declared once, at the top", calls, len(documented))
+			}
+		})
+	}
+}
+
+// A value with a line break could begin a directive of its own, by accident.
+func TestLineBreaksAreRefused(t *testing.T) {
+	for _, f := range []fixture{
+		{template: "pgbouncer.ini", vars: map[string]any{}},
+		{template: "haproxy.cfg", vars: map[string]any{}},
+		{template: "keepalived.conf", vars: map[string]any{"virtual_ipaddress": []any{"192.0.2.10/24"}, "interface": "eth0"}},
+	} {
+		f.state = []byte(oneMember("10.0.0.1:5432"))
+		text, _ := templates.Text(f.template)
+		for _, d := range declarations(t, strings.ReplaceAll(text, `" dict -}}`, `" list -}}`)) {
+			bad := map[string]any{"text": "a\nb", "list": []any{"a", "b\rc"}, "map": map[string]any{"a": "b\nc"}}[d.kind]
+			if bad == nil || (d.name == "extra" && d.kind == "list") {
+				continue
+			}
+			t.Run(f.template+"/"+d.name, func(t *testing.T) {
+				vars := map[string]any{d.name: bad}
+				for name, value := range f.vars {
+					if name != d.name {
+						vars[name] = value
+					}
+				}
+				result := f.execute(t, vars)
+				if result.Err == nil || !strings.Contains(result.Err.Error(), "var "+d.name+" holds a line break") {
+					t.Errorf("error %v, result:\n%s", result.Err, result.Content)
+				}
+			})
+		}
+	}
+}
+
+func TestBadVars(t *testing.T) {
+	vip := func(name string, value any, more ...any) map[string]any {
+		vars := map[string]any{"virtual_ipaddress": []any{"192.0.2.10/24"}, "interface": "eth0", name: value}
+		for i := 0; i < len(more); i += 2 {
+			vars[more[i].(string)] = more[i+1]
+		}
+		return vars
+	}
+	for _, tc := range []struct {
+		template string
+		vars     map[string]any
+		want     string
+	}{
+		{"keepalived.conf", nil, "var virtual_ipaddress is not set"},
+		{"keepalived.conf", map[string]any{"virtual_ipaddress": []any{"192.0.2.10/24"}}, "var interface is not set"},
+		{"keepalived.conf", vip("virtual_ipaddress", []any{}), "the list is empty"},
+		{"keepalived.conf", vip("virtual_ipaddress", int64(1)), "want a list of addresses"},
+		{"keepalived.conf", vip("virtual_router_id", int64(300)), "want 1 to 255"},
+		{"keepalived.conf", vip("priority", int64(255)), "want 1 to 254"},
+		{"keepalived.conf", vip("priority", int64(210), "follow_leader", true, "member", "pg1"), "want 1 to 254"},
+		{"keepalived.conf", vip("follow_leader", true), "takes var member"},
+		{"keepalived.conf", vip("auth_pass", "nine chars"), "want 1 to 8 characters"},
+		{"keepalived.conf", vip("auth_pass", "secret", "vrrp_version", int64(3)), "has no passwords"},
+		{"keepalived.conf", vip("advert_int", 0.3), "take vrrp_version 3"},
+		{"keepalived.conf", vip("unicast_peer", []any{"fe80::2"}), "none is of the family"},
+		{"keepalived.conf", vip("check", `/bin/sh -c "true"`), "holds a double quote"},
+		{"pgbouncer.ini", map[string]any{"databases": []any{"a b"}}, `"a b" holds a character`},
+		{"pgbouncer.ini", map[string]any{"databases": []any{"app", "app_ro"}}, "read-only companion of app"},
+		{"pgbouncer.ini", map[string]any{"databases": "app"}, "want a list, have text"},
+		{"pgbouncer.ini", map[string]any{"extra": map[string]any{"a = b\n": 1}}, "holds a line break"},
+		{"pgbouncer.ini", map[string]any{"extra": map[string]any{"[databases]": 1}}, "is no name of a setting"},
+		{"haproxy.cfg", map[string]any{"leader_check": "sql"}, `want patroni or tcp, have "sql"`},
+		{"haproxy.cfg", map[string]any{"max_lag": "16 MB"}, "want a size such as 16MB"},
+		{"haproxy.cfg", map[string]any{"read_write_port": "5000"}, "want a number, have text"},
+	} {
+		t.Run(tc.want, func(t *testing.T) {
+			f := fixture{template: tc.template, state: []byte(oneMember("10.0.0.1:5432"))}
+			result := f.execute(t, tc.vars)
+			if result.Err == nil || !strings.Contains(result.Err.Error(), tc.want) {
+				t.Fatalf("error %v, want %q in it; result:\n%s", result.Err, tc.want, result.Content)
+			}
+			if strings.Contains(result.Err.Error()+hint.Of(result.Err), "nine chars") {
+				t.Error("the error shows a password")
+			}
+		})
+	}
+}
+
+// What a member writes about itself must not become a directive.
+func TestHostileMembers(t *testing.T) {
+	for _, host := range []string{
+		"unix%40/run/evil.sock:5432", "fd%403:5432", "[::1%25 user=x]:5432",
+		"[::1%\\n  bind :1]:5432", "[::1%\\n\\n[pgbouncer]\\nauth_type=any]:5432", "10.0.0.9%0a:5432",
+	} {
+		for _, template := range []string{"pgbouncer.ini", "haproxy.cfg"} {
+			t.Run(template+"/"+host, func(t *testing.T) {
+				f := fixture{template: template, state: []byte(oneMember("10.0.0.1:5432"))}
+				clean := f.execute(t, nil)
+				f.state = []byte(oneMember("10.0.0.1:5432") + member("evil", host, "http://"+host, "replica"))
+				result := f.execute(t, nil)
+				if clean.Err != nil || result.Err != nil {
+					t.Fatal(clean.Err, result.Err)
+				}
+				if got, want := directives(result.Content), directives(clean.Content); !slices.Equal(got, want) {
+					t.Errorf("the config has other lines because of it:\n%s", result.Content)
+				}
+			})
+		}
+	}
+	t.Run("names", func(t *testing.T) {
+		f := fixture{template: "haproxy.cfg", state: []byte(oneMember("10.0.0.1:5432") +
+			member(`a b\n bind :1`, "10.0.0.2:5432", "http://10.0.0.2:8008/", "replica"))}
+		result := f.execute(t, nil)
+		if want := "\n    server a_b__bind__1 10.0.0.2:5432 check port 8008\n"; !strings.Contains(string(result.Content), want) {
+			t.Errorf("error %v, want %q in:\n%s", result.Err, want, result.Content)
+		}
+	})
+	// Its own address is what a check falls back to.
+	t.Run("api", func(t *testing.T) {
+		f := fixture{template: "haproxy.cfg", state: []byte(oneMember("10.0.0.1:5432") +
+			member("pg2", "10.0.0.2:5432", "http://[fe80::1%25eth0 disabled]:9009/", "replica"))}
+		result := f.execute(t, nil)
+		if !regexp.MustCompile(`\n    server pg2 10\.0\.0\.2:5432 check port (9009|8008)\n`).Match(result.Content) {
+			t.Errorf("error %v:\n%s", result.Err, result.Content)
+		}
+	})
+}
+
+// directives are the lines that say something.
+func directives(content []byte) []string {
+	var lines []string
+	for line := range strings.Lines(string(content)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, ";") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// oneMember is a state file with a leader alone; member adds to it.
+func oneMember(address string) string {
+	return "kv:\n  service/batman/leader: pg1\n" + member("pg1", address, "http://10.0.0.1:8008/patroni", "primary")
+}
+
+func member(name, address, api, role string) string {
+	quoted := func(s string) string { return strings.ReplaceAll(strconv.Quote(s), `\\n`, `\n`) }
+	return "  " + quoted("service/batman/members/"+name) + ": {conn_url: " + quoted("postgres://"+address+"/postgres") +
+		", api_url: " + quoted(api) + ", state: running, role: " + role + "}\n"
+}

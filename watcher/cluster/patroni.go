@@ -1,0 +1,334 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// DecodePatroni reads what Patroni 2, 3 or 4 keeps below a scope. pairs are
+// the keys below prefix, as one read returned them. A key that can't be read
+// is named in Problems and leaves the rest alone; if the leader's own member
+// key is the broken one, the cluster has no Leader.
+func DecodePatroni(scope, prefix string, pairs []watcher.Pair) Cluster {
+	c := Cluster{Scope: scope, Phase: Starting}
+	problem := func(key, format string, args ...any) {
+		c.Problems = append(c.Problems, key+": "+fmt.Sprintf(format, args...))
+	}
+	keys := make(map[string]watcher.Pair, len(pairs))
+	for _, p := range pairs {
+		key := strings.Trim(strings.TrimPrefix(strings.TrimPrefix(p.Path, "/"), strings.TrimPrefix(prefix, "/")), "/")
+		keys[key] = p
+		if name, ok := strings.CutPrefix(key, "members/"); ok && name != "" {
+			m, err := decodeMember(name, p.Value)
+			if err != nil {
+				problem(p.Path, "%v", err)
+				continue
+			}
+			c.Members = append(c.Members, m)
+		}
+		if group, rest, ok := strings.Cut(key, "/"); ok && rest == "leader" && isNumber(group) {
+			problem(p.Path, "scope %s holds Citus group %s: set group in the cluster block to choose one", scope, group)
+		}
+	}
+	slices.SortFunc(c.Members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+
+	c.System = strings.TrimSpace(keys["initialize"].Value)
+	if p, ok := keys["config"]; ok {
+		if err := c.decodeConfig(p.Value); err != nil {
+			problem(p.Path, "%v", err)
+		}
+	}
+	if p, ok := keys["sync"]; ok {
+		if err := c.decodeSync(p.Value); err != nil {
+			problem(p.Path, "%v", err)
+		}
+	}
+	if p, ok := keys["failover"]; ok {
+		f, err := decodeFailover(p.Value)
+		if err != nil {
+			problem(p.Path, "%v", err)
+		}
+		c.Failover = f
+	}
+
+	var leader *Member
+	if p, ok := keys["leader"]; ok {
+		c.Key = LeaderKey{Name: strings.TrimSpace(p.Value), Session: p.Session, Created: p.CreateIndex}
+		if c.Key.Name == "" {
+			problem(p.Path, "it is empty")
+		} else if leader = c.Member(c.Key.Name); leader == nil {
+			problem(p.Path, "it names %s, whose member key is missing or broken", c.Key.Name)
+		} else if leader.Host == "" {
+			problem(p.Path, "it names %s, whose member key has no conn_url yet", c.Key.Name)
+			leader = nil
+		}
+	}
+	if leader != nil && leader.Role == "standby_leader" {
+		c.Standby = true
+	}
+	if leader != nil {
+		copied := *leader
+		leader = &copied
+	}
+	c.arrange(leader)
+	c.Problems = slices.Compact(slices.Sorted(slices.Values(c.Problems)))
+	return c
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 32)
+	return err == nil
+}
+
+type patroniMember struct {
+	ConnURL          string          `json:"conn_url"`
+	ProxyURL         string          `json:"proxy_url"`
+	APIURL           string          `json:"api_url"`
+	State            string          `json:"state"`
+	Role             string          `json:"role"`
+	Version          string          `json:"version"`
+	Timeline         json.RawMessage `json:"timeline"`
+	Tags             map[string]any  `json:"tags"`
+	Pause            bool            `json:"pause"`
+	PendingRestart   bool            `json:"pending_restart"`
+	ReplicationState string          `json:"replication_state"`
+	XlogLocation     json.RawMessage `json:"xlog_location"`
+	ReceiveLSN       json.RawMessage `json:"receive_lsn"`
+	ReplayLSN        json.RawMessage `json:"replay_lsn"`
+}
+
+func decodeMember(name, value string) (Member, error) {
+	m := Member{Name: name}
+	if strings.HasPrefix(value, "postgres") { // the form before Patroni 1.0, still read by Patroni itself
+		connURL, apiURL, _ := strings.Cut(value, "?application_name=")
+		m.API = apiURL
+		endpoints, err := parseConnURL(connURL)
+		m.setEndpoints(endpoints)
+		return m, err
+	}
+	var p patroniMember
+	if err := json.Unmarshal([]byte(value), &p); err != nil {
+		return m, fmt.Errorf("it is no JSON object: %w", err)
+	}
+	if p.ConnURL != "" {
+		endpoints, err := parseConnURL(p.ConnURL)
+		if err != nil {
+			return m, err
+		}
+		m.setEndpoints(endpoints)
+	}
+	if p.ProxyURL != "" {
+		endpoints, err := parseConnURL(p.ProxyURL)
+		if err != nil {
+			return m, err
+		}
+		m.Proxy = &endpoints[0]
+	}
+	m.API, m.State, m.Role, m.Version, m.Tags = p.APIURL, p.State, p.Role, p.Version, p.Tags
+	if m.Role == "master" {
+		m.Role = "primary"
+	}
+	m.Paused, m.PendingRestart, m.ReplicationState = p.Pause, p.PendingRestart, p.ReplicationState
+	m.Timeline = number(p.Timeline)
+	m.Received = number(p.ReceiveLSN)
+	m.LSN = max(number(p.XlogLocation), number(p.ReplayLSN))
+	return m, nil
+}
+
+func (m *Member) setEndpoints(e []Endpoint) {
+	m.Endpoints = e
+	if len(e) > 0 {
+		m.Host, m.Port = e[0].Host, e[0].Port
+	}
+}
+
+// number reads an integer that some versions write as text, and none at all
+// while it is unknown.
+func number(raw json.RawMessage) uint64 {
+	n, _ := strconv.ParseUint(strings.Trim(string(raw), `"`), 10, 64)
+	return n
+}
+
+// parseConnURL reads the hosts of a libpq URL: several with a port each, or
+// one port for all, IPv6 in brackets. Credentials and parameters are ignored.
+func parseConnURL(text string) ([]Endpoint, error) {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok || (scheme != "postgres" && scheme != "postgresql") {
+		return nil, fmt.Errorf("conn_url %q is no postgres:// URL", text)
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	authority, _, _ := strings.Cut(rest, "/")
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		authority = authority[i+1:]
+	}
+	parts := strings.Split(authority, ",")
+	endpoints := make([]Endpoint, 0, len(parts))
+	for _, part := range parts {
+		e, err := parseHostPort(part)
+		if err != nil {
+			return nil, fmt.Errorf("conn_url %q: %w", text, err)
+		}
+		endpoints = append(endpoints, e)
+	}
+	// A single port at the end is everyone's; none at all is PostgreSQL's.
+	last := endpoints[len(endpoints)-1].Port
+	for i := range endpoints {
+		if endpoints[i].Port == 0 {
+			endpoints[i].Port = last
+		}
+		if endpoints[i].Port == 0 {
+			endpoints[i].Port = 5432
+		}
+	}
+	return endpoints, nil
+}
+
+func parseHostPort(s string) (Endpoint, error) {
+	host, portText := s, ""
+	switch {
+	case strings.HasPrefix(s, "["):
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return Endpoint{}, fmt.Errorf("host %q lacks its closing bracket", s)
+		}
+		host, portText = s[1:end], strings.TrimPrefix(s[end+1:], ":")
+		address, zone, _ := strings.Cut(host, "%")
+		if net.ParseIP(address) == nil || strings.IndexFunc(zone, unfit) >= 0 {
+			return Endpoint{}, fmt.Errorf("host %q is no IPv6 address", host)
+		}
+	default:
+		host, portText, _ = strings.Cut(s, ":")
+		if unescaped, err := url.PathUnescape(host); err == nil {
+			host = unescaped // a socket folder is written with %2F
+		}
+		if bad := strings.IndexFunc(host, unfit); bad >= 0 {
+			return Endpoint{}, fmt.Errorf("host %q holds a character that no host has", host)
+		}
+	}
+	if host == "" {
+		return Endpoint{}, fmt.Errorf("host is empty in %q", s)
+	}
+	if portText == "" {
+		return Endpoint{Host: host}, nil
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 {
+		return Endpoint{}, fmt.Errorf("port %q is no port", portText)
+	}
+	return Endpoint{Host: host, Port: int(port)}, nil
+}
+
+// unfit says whether r can't be part of a host: such a value in a config
+// could end a line and begin a directive.
+func unfit(r rune) bool {
+	return r <= ' ' || r == 0x7f || strings.ContainsRune(`"'\;=#{}[]()<>|&$,*?@:%`+"`", r)
+}
+
+func apiEndpoint(text string) Endpoint {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return Endpoint{}
+	}
+	address, zone, _ := strings.Cut(u.Hostname(), "%")
+	if net.ParseIP(address) == nil && strings.IndexFunc(address, unfit) >= 0 || strings.IndexFunc(zone, unfit) >= 0 {
+		return Endpoint{}
+	}
+	port, _ := strconv.Atoi(u.Port())
+	return Endpoint{Host: u.Hostname(), Port: port}
+}
+
+func (c *Cluster) decodeConfig(value string) error {
+	var conf struct {
+		TTL          float64         `json:"ttl"`
+		LoopWait     float64         `json:"loop_wait"`
+		RetryTimeout float64         `json:"retry_timeout"`
+		Pause        bool            `json:"pause"`
+		Failsafe     bool            `json:"failsafe_mode"`
+		Standby      json.RawMessage `json:"standby_cluster"`
+	}
+	if err := json.Unmarshal([]byte(value), &conf); err != nil {
+		return fmt.Errorf("it is no JSON object: %w", err)
+	}
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	c.TTL, c.LoopWait, c.RetryTimeout = seconds(conf.TTL), seconds(conf.LoopWait), seconds(conf.RetryTimeout)
+	c.Paused, c.Failsafe = conf.Pause, conf.Failsafe
+	standby := strings.TrimSpace(string(conf.Standby))
+	c.Standby = standby != "" && standby != "null" && standby != "{}"
+	return nil
+}
+
+func (c *Cluster) decodeSync(value string) error {
+	if strings.TrimSpace(value) == "" {
+		return nil
+	}
+	var sync struct {
+		Standby string `json:"sync_standby"`
+	}
+	if err := json.Unmarshal([]byte(value), &sync); err != nil {
+		return fmt.Errorf("it is no JSON object: %w", err)
+	}
+	for _, name := range strings.Split(sync.Standby, ",") {
+		for i := range c.Members {
+			if strings.EqualFold(c.Members[i].Name, strings.TrimSpace(name)) {
+				c.Members[i].Sync = true
+			}
+		}
+	}
+	return nil
+}
+
+// decodeFailover reads the failover key; nil if it asks for nothing.
+func decodeFailover(value string) (*Failover, error) {
+	text := strings.TrimSpace(value)
+	if text == "" {
+		return nil, nil
+	}
+	if !strings.HasPrefix(text, "{") { // the form before Patroni 1.0: "leader:member"
+		leader, member, _ := strings.Cut(text, ":")
+		return &Failover{Leader: leader, Member: member}, nil
+	}
+	var f struct {
+		Leader      string `json:"leader"`
+		Member      string `json:"member"`
+		Candidate   string `json:"candidate"`
+		ScheduledAt string `json:"scheduled_at"`
+	}
+	if err := json.Unmarshal([]byte(text), &f); err != nil {
+		return nil, fmt.Errorf("it is no JSON object: %w", err)
+	}
+	if f.Member == "" {
+		f.Member = f.Candidate
+	}
+	if f.Leader == "" && f.Member == "" {
+		return nil, nil
+	}
+	out := &Failover{Leader: f.Leader, Member: f.Member}
+	if f.ScheduledAt != "" {
+		at, err := parseTime(f.ScheduledAt)
+		if err != nil {
+			return nil, fmt.Errorf("scheduled_at: %w", err)
+		}
+		out.ScheduledAt = at
+	}
+	return out, nil
+}
+
+// parseTime reads the ISO 8601 forms that Python writes.
+func parseTime(s string) (time.Time, error) {
+	var err error
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05"} {
+		var t time.Time
+		if t, err = time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, err
+}

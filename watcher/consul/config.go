@@ -1,0 +1,110 @@
+// Package consul answers queries from Consul with blocking queries in its
+// default consistency: an answer comes from the servers' leader or not at all.
+package consul
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+)
+
+// Config is the consul block. Zero fields take Consul's own environment
+// variables (CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, …), then its defaults.
+type Config struct {
+	Address    string `hcl:"address,optional"`    // host:port, http(s)://host:port or unix:///path; "" is 127.0.0.1:8500
+	Token      string `hcl:"token,optional"`      // ACL token
+	TokenFile  string `hcl:"token_file,optional"` // a file with the token, read at start
+	Datacenter string `hcl:"datacenter,optional"` // "" is the agent's own
+	Auth       *Auth  `hcl:"auth,block"`          // nil is no basic authentication
+	SSL        *SSL   `hcl:"ssl,block"`           // nil is plain HTTP, unless the address says https
+	Wait       string `hcl:"block_query_wait,optional"`
+}
+
+// Auth is HTTP basic authentication.
+type Auth struct {
+	Username string `hcl:"username"`
+	Password string `hcl:"password"`
+}
+
+// SSL is the TLS of the connection.
+type SSL struct {
+	Enabled    *bool  `hcl:"enabled,optional"` // nil is true: the block is there
+	Verify     *bool  `hcl:"verify,optional"`  // nil is true
+	Cert       string `hcl:"cert,optional"`
+	Key        string `hcl:"key,optional"`
+	CACert     string `hcl:"ca_cert,optional"`
+	CAPath     string `hcl:"ca_path,optional"`
+	ServerName string `hcl:"server_name,optional"`
+}
+
+// defaultWait is how long Consul may hold a blocking query that sees no
+// change. Consul adds up to a sixteenth of it.
+const defaultWait = time.Minute
+
+// Open returns a store for c. It connects to nothing yet.
+func (c *Config) Open() (*Store, error) {
+	conf := api.DefaultConfig()
+	if c.Address != "" {
+		conf.Address = c.Address
+	}
+	if c.Token != "" {
+		conf.Token = c.Token
+	}
+	if c.TokenFile != "" {
+		conf.TokenFile = c.TokenFile
+	}
+	if c.Datacenter != "" {
+		conf.Datacenter = c.Datacenter
+	}
+	if c.Auth != nil {
+		conf.HttpAuth = &api.HttpBasicAuth{Username: c.Auth.Username, Password: c.Auth.Password}
+	}
+	if s := c.SSL; s != nil && (s.Enabled == nil || *s.Enabled) {
+		conf.Scheme = "https"
+		conf.TLSConfig = api.TLSConfig{
+			Address: s.ServerName, CAFile: s.CACert, CAPath: s.CAPath,
+			CertFile: s.Cert, KeyFile: s.Key, InsecureSkipVerify: s.Verify != nil && !*s.Verify,
+		}
+	}
+	wait := defaultWait
+	if c.Wait != "" {
+		d, err := time.ParseDuration(c.Wait)
+		if err != nil || d <= 0 {
+			return nil, hint.Wrap(fmt.Errorf("consul: block_query_wait %q is no duration", c.Wait), `write it as "60s"`)
+		}
+		wait = d
+	}
+	conf.Transport = transport()
+	client, err := api.NewClient(conf)
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("consul: %w", err), "check the consul block and the CONSUL_* environment variables")
+	}
+	return &Store{client: client, wait: wait}, nil
+}
+
+// transport keeps one idle connection for each watch, so that a watch does not
+// dial anew at every change, and finds a peer that vanished without a word in
+// about four seconds, while a blocking query is silent by nature.
+func transport() *http.Transport {
+	dialer := &net.Dialer{
+		Timeout: 2 * time.Second,
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 2,
+		},
+	}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSHandshakeTimeout:   5 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          0, // no limit
+		MaxIdleConnsPerHost:   4096,
+		IdleConnTimeout:       90 * time.Second,
+	}
+}

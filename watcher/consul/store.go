@@ -1,0 +1,141 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// Store answers queries from one Consul agent.
+type Store struct {
+	client *api.Client
+	wait   time.Duration
+}
+
+// Fetch implements watcher.Store.
+func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
+	fetch := map[watcher.Kind]func(watcher.Query, *api.QueryOptions) (any, *api.QueryMeta, error){
+		watcher.Key:         s.key,
+		watcher.Prefix:      s.prefix,
+		watcher.Service:     s.service,
+		watcher.Services:    s.services,
+		watcher.Node:        s.node,
+		watcher.Nodes:       s.nodes,
+		watcher.Datacenters: s.datacenters,
+	}[q.Kind]
+	if fetch == nil {
+		return watcher.Answer{}, fmt.Errorf("consul has no %s queries", q.Kind)
+	}
+	opts := (&api.QueryOptions{
+		Datacenter: q.Options.Datacenter,
+		Namespace:  q.Options.Namespace,
+		Partition:  q.Options.Partition,
+		Near:       q.Options.Near,
+		Filter:     q.Options.Filter,
+		WaitIndex:  after,
+		WaitTime:   s.wait,
+	}).WithContext(ctx)
+
+	value, meta, err := fetch(q, opts)
+	if err != nil {
+		return watcher.Answer{}, explain(q, err)
+	}
+	answer := watcher.Answer{Presence: watcher.Present, Value: value, Rev: 1}
+	if meta != nil {
+		// A prefix that never held a key has index 0, on which nothing blocks.
+		answer.Rev = max(meta.LastIndex, 1)
+		if meta.ResultsFilteredByACLs && empty(value) {
+			return watcher.Answer{}, hint.Wrap(fmt.Errorf("read %s: everything was filtered by ACLs", q),
+				"give the token read rights for it")
+		}
+	}
+	if value == nil {
+		answer.Presence = watcher.Absent
+	}
+	return answer, nil
+}
+
+func empty(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case []watcher.Pair:
+		return len(v) == 0
+	case []*watcher.Instance:
+		return len(v) == 0
+	}
+	return false
+}
+
+// explain names the query and says what the usual failures mean.
+func explain(q watcher.Query, err error) error {
+	err = fmt.Errorf("read %s: %w", q, err)
+	var status api.StatusError
+	if !errors.As(err, &status) {
+		return err
+	}
+	switch status.Code {
+	case http.StatusForbidden:
+		return hint.Wrap(err, "the ACL token may not read it")
+	case http.StatusTooManyRequests:
+		return hint.Wrap(err, "raise limits.http_max_conns_per_client of the Consul agent")
+	}
+	return err
+}
+
+func (s *Store) key(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
+	pair, meta, err := s.client.KV().Get(strings.TrimPrefix(q.Path, "/"), opts)
+	if err != nil || pair == nil {
+		return nil, meta, err
+	}
+	return toPair(pair, ""), meta, nil
+}
+
+func (s *Store) prefix(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
+	prefix := strings.TrimPrefix(q.Path, "/")
+	list, meta, err := s.client.KV().List(prefix, opts)
+	if err != nil {
+		return nil, meta, err
+	}
+	pairs := make([]watcher.Pair, 0, len(list))
+	for _, p := range list {
+		pairs = append(pairs, toPair(p, prefix))
+	}
+	return pairs, meta, nil
+}
+
+func toPair(p *api.KVPair, prefix string) watcher.Pair {
+	return watcher.Pair{
+		Path: p.Key, Key: strings.TrimLeft(strings.TrimPrefix(p.Key, prefix), "/"), Value: string(p.Value),
+		CreateIndex: p.CreateIndex, ModifyIndex: p.ModifyIndex, LockIndex: p.LockIndex,
+		Flags: p.Flags, Session: p.Session,
+	}
+}
+
+func (s *Store) datacenters(_ watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
+	// This endpoint does not block: it is asked again after a while.
+	if opts.WaitIndex != 0 {
+		select {
+		case <-opts.Context().Done():
+			return nil, nil, opts.Context().Err()
+		case <-time.After(datacentersEvery):
+		}
+	}
+	names, err := s.client.Catalog().Datacenters()
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.Sort(names)
+	return names, nil, nil
+}
+
+const datacentersEvery = 15 * time.Second

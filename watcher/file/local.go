@@ -1,0 +1,105 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// maxSize is the largest file that is read, in bytes.
+const maxSize = 16 << 20
+
+// Local answers File queries with the content of files.
+type Local struct {
+	follower *Follower
+
+	mu   sync.Mutex
+	seen map[string]version
+}
+
+// version numbers the contents of a path, as files have no revision that can
+// be trusted to change with them.
+type version struct {
+	rev     uint64
+	content string
+	exists  bool
+}
+
+// NewLocal returns a store of local files.
+func NewLocal(f *Follower) *Local {
+	return &Local{follower: f, seen: map[string]version{}}
+}
+
+// Fetch implements watcher.Store.
+func (l *Local) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
+	if q.Kind != watcher.File {
+		return watcher.Answer{}, fmt.Errorf("local files have no %s queries", q.Kind)
+	}
+	w := l.follower.begin(q.Path)
+	defer w.end()
+	for {
+		v, err := l.look(q.Path)
+		if err != nil {
+			return watcher.Answer{}, err
+		}
+		if v.rev != after {
+			if !v.exists {
+				return watcher.Answer{Presence: watcher.Absent, Rev: v.rev}, nil
+			}
+			return watcher.Answer{Presence: watcher.Present, Value: v.content, Rev: v.rev}, nil
+		}
+		if err := w.next(ctx); err != nil {
+			return watcher.Answer{}, err
+		}
+	}
+}
+
+func (l *Local) look(path string) (version, error) {
+	content, err := Read(path)
+	exists := !errors.Is(err, fs.ErrNotExist)
+	if err != nil && exists {
+		return version{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v, known := l.seen[path]
+	if !known || v.exists != exists || v.content != string(content) {
+		v = version{rev: v.rev + 1, content: string(content), exists: exists}
+		l.seen[path] = v
+	}
+	return v, nil
+}
+
+// Read reads a regular file of a sane size.
+func Read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			err = hint.Wrap(err, "let pgbaton's user read it")
+		}
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: not a regular file", path)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > maxSize {
+		return nil, fmt.Errorf("read %s: larger than %d MiB", path, maxSize>>20)
+	}
+	return content, nil
+}

@@ -1,0 +1,51 @@
+package watcher
+
+import (
+	"context"
+	"time"
+)
+
+// eager is how soon an unchanged answer may come back before it counts as a
+// store that does not wait: one that would make the loop spin.
+const eager = 20 * time.Millisecond
+
+// watch keeps asking store for q until ctx ends: the one retry loop of all
+// stores. It reports each answer and each failure.
+//
+// After a failure it starts again from revision 0: a store that was away may
+// have been restored from a backup, with its revisions gone back, and would
+// otherwise wait for the old one to come round.
+func watch(ctx context.Context, store Store, q Query, report func(Answer, error)) {
+	var after uint64
+	failures, idle := 0, 0
+	for ctx.Err() == nil {
+		begun := time.Now()
+		answer, err := store.Fetch(ctx, q, after)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			failures++
+			after = 0
+			report(Answer{}, err)
+			if pause(ctx, backoff(failures)) != nil {
+				return
+			}
+			continue
+		}
+		failures = 0
+		report(answer, nil)
+
+		switch {
+		case answer.Rev < after:
+			after, idle = 0, 0
+		case answer.Rev == after && time.Since(begun) < eager:
+			idle++
+			if pause(ctx, backoff(idle)) != nil {
+				return
+			}
+		default:
+			after, idle = answer.Rev, 0
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package watcher
+
+import (
+	"slices"
+	"strings"
+)
+
+// The values of answers. Their fields carry the names that consul-template
+// gives them, so that its templates find them here.
+
+// Pair is a key and its value.
+type Pair struct {
+	Path        string // the whole key
+	Key         string // the key below the queried prefix; the whole key for a single one
+	Value       string
+	CreateIndex uint64
+	ModifyIndex uint64
+	LockIndex   uint64
+	Flags       uint64
+	Session     string // the ID of the session that holds it, or ""
+}
+
+// Instance is one instance of a service.
+type Instance struct {
+	Node                   string
+	NodeID                 string
+	NodeAddress            string
+	NodeDatacenter         string
+	NodeTaggedAddresses    map[string]string
+	NodeMeta               map[string]string
+	ServiceMeta            map[string]string
+	Address                string // the service's own address, else its node's
+	ServiceTaggedAddresses map[string]ServiceAddress
+	ID                     string
+	Name                   string
+	Tags                   Tags
+	Checks                 Checks
+	Status                 string // the worst of Checks
+	Port                   int
+	Weights                Weights
+}
+
+// ServiceAddress is one more address of a service.
+type ServiceAddress struct {
+	Address string
+	Port    int
+}
+
+// Weights are an instance's weights in DNS answers.
+type Weights struct{ Passing, Warning int }
+
+// Tags are the sorted tags of a service.
+type Tags []string
+
+// Contains says whether tag is one of them.
+func (t Tags) Contains(tag string) bool { return slices.Contains(t, tag) }
+
+// Check is one health check of an instance or of its node.
+type Check struct {
+	Node        string
+	CheckID     string
+	Name        string
+	Status      string
+	Notes       string
+	Output      string
+	ServiceID   string
+	ServiceName string
+}
+
+// Checks are all checks of an instance.
+type Checks []Check
+
+// States of checks.
+const (
+	Passing     = "passing"
+	Warning     = "warning"
+	Critical    = "critical"
+	Maintenance = "maintenance"
+)
+
+// AggregatedStatus is the worst state among the checks; without checks it is
+// passing. A node or service in maintenance counts as the worst.
+func (c Checks) AggregatedStatus() string {
+	worst := 0
+	names := [...]string{Passing, Warning, Critical, Maintenance}
+	for _, check := range c {
+		rank := 2 // a state that we don't know is not one to trust
+		switch check.Status {
+		case Passing:
+			rank = 0
+		case Warning:
+			rank = 1
+		}
+		if check.CheckID == "_node_maintenance" || strings.HasPrefix(check.CheckID, "_service_maintenance:") {
+			rank = 3
+		}
+		worst = max(worst, rank)
+	}
+	return names[worst]
+}
+
+// CatalogService is a service's name with all tags of its instances.
+type CatalogService struct {
+	Name string
+	Tags Tags
+}
+
+// NodeInfo is a node of the catalog.
+type NodeInfo struct {
+	ID              string
+	Node            string
+	Address         string
+	Datacenter      string
+	TaggedAddresses map[string]string
+	Meta            map[string]string
+}
+
+// NodeDetail is a node with the services on it.
+type NodeDetail struct {
+	Node     *NodeInfo
+	Services []*NodeService
+}
+
+// NodeService is a service on one node.
+type NodeService struct {
+	ID                string
+	Service           string
+	Tags              Tags
+	Meta              map[string]string
+	Port              int
+	Address           string
+	EnableTagOverride bool
+}

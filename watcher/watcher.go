@@ -1,0 +1,203 @@
+package watcher
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Watcher keeps the answers to all wanted queries up to date. Queries that
+// several subscriptions want share one watch; one that nobody wants any more
+// is let go.
+type Watcher struct {
+	stores map[string]Store
+	log    hclog.Logger
+
+	mu      sync.Mutex
+	ctx     context.Context // set by Run; nil before
+	watches map[Query]*entry
+	changes uint64
+	running sync.WaitGroup
+}
+
+type entry struct {
+	answer Answer
+	subs   map[*Subscription]struct{}
+	cancel context.CancelFunc // nil until it runs
+}
+
+// New returns a watcher over named stores. Nothing is fetched before Run.
+func New(stores map[string]Store, log hclog.Logger) *Watcher {
+	return &Watcher{stores: maps.Clone(stores), log: log, watches: map[Query]*entry{}}
+}
+
+// Run watches until ctx ends, and returns once every watch has ended.
+func (w *Watcher) Run(ctx context.Context) error {
+	w.mu.Lock()
+	w.ctx = ctx
+	for q, e := range w.watches {
+		w.start(q, e)
+	}
+	w.mu.Unlock()
+	<-ctx.Done()
+	w.running.Wait()
+	return nil
+}
+
+// Subscribe returns a subscription that wants nothing yet.
+func (w *Watcher) Subscribe() *Subscription {
+	return &Subscription{watcher: w, changed: make(chan struct{}, 1), wants: map[Query]struct{}{}}
+}
+
+// start runs the watch of q if Run has begun. The caller holds the lock.
+func (w *Watcher) start(q Query, e *entry) {
+	if w.ctx == nil || w.ctx.Err() != nil || e.cancel != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(w.ctx)
+	e.cancel = cancel
+	store := w.stores[q.Store]
+	if store == nil {
+		e.answer.Err = fmt.Errorf("watch %s: there is no store named %q", q, q.Store)
+		e.notify()
+		return
+	}
+	w.running.Go(func() {
+		watch(ctx, store, q, func(a Answer, err error) { w.report(q, e, a, err) })
+	})
+}
+
+// report takes one answer or failure of e's watch.
+func (w *Watcher) report(q Query, e *entry, a Answer, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.watches[q] != e {
+		return // let go meanwhile
+	}
+	now := time.Now()
+	if err != nil {
+		if e.answer.Err == nil {
+			w.log.Warn("store does not answer, keeping what it said last", "query", q.String(), "error", err)
+			e.answer.Err = err
+			e.notify()
+		}
+		e.answer.Err = err
+		return
+	}
+	if e.answer.Err != nil {
+		w.log.Info("store answers again", "query", q.String(), "away", now.Sub(e.answer.Fresh).Round(time.Millisecond).String())
+	}
+	recovered := e.answer.Err != nil
+	if a.Presence == e.answer.Presence && same(a.Value, e.answer.Value) {
+		// The newer value is kept all the same: what its equality leaves out
+		// (a heartbeat's figures) may be of use to whoever looks.
+		e.answer.Value, e.answer.Rev, e.answer.Fresh, e.answer.Err = a.Value, a.Rev, now, nil
+	} else {
+		w.changes++
+		a.Change, a.Since, a.Fresh, a.Err = w.changes, now, now, nil
+		e.answer = a
+		e.notify()
+		return
+	}
+	if recovered {
+		e.notify()
+	}
+}
+
+// Samer is a value that knows which of its differences count.
+type Samer interface{ Same(other any) bool }
+
+func same(a, b any) bool {
+	if s, ok := a.(Samer); ok {
+		return s.Same(b)
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// notify tells e's subscriptions to look again. The caller holds the lock.
+func (e *entry) notify() {
+	for s := range e.subs {
+		s.Poke()
+	}
+}
+
+// Subscription is one reader's set of queries.
+type Subscription struct {
+	watcher *Watcher
+	changed chan struct{}
+	wants   map[Query]struct{} // guarded by the watcher's lock
+}
+
+// Changed is a level trigger with one slot: a receive means "look again".
+func (s *Subscription) Changed() <-chan struct{} { return s.changed }
+
+// Poke sets the trigger, as a change does.
+func (s *Subscription) Poke() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Want replaces the set of wanted queries and returns what is known of them
+// now. Those that are new to everyone are Unknown.
+func (s *Subscription) Want(queries map[Query]struct{}) Snapshot {
+	w := s.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for q := range queries {
+		if _, ok := s.wants[q]; ok {
+			continue
+		}
+		e := w.watches[q]
+		if e == nil {
+			e = &entry{subs: map[*Subscription]struct{}{}, answer: Answer{Since: time.Now()}}
+			w.watches[q] = e
+			w.start(q, e)
+		}
+		e.subs[s] = struct{}{}
+		s.wants[q] = struct{}{}
+	}
+	for q := range s.wants {
+		if _, ok := queries[q]; !ok {
+			s.drop(q)
+		}
+	}
+	return s.snapshot()
+}
+
+// Snapshot returns the answers to the wanted queries as they stand.
+func (s *Subscription) Snapshot() Snapshot {
+	s.watcher.mu.Lock()
+	defer s.watcher.mu.Unlock()
+	return s.snapshot()
+}
+
+// Close wants nothing any more.
+func (s *Subscription) Close() { s.Want(nil) }
+
+func (s *Subscription) snapshot() Snapshot {
+	out := make(Snapshot, len(s.wants))
+	for q := range s.wants {
+		out[q] = s.watcher.watches[q].answer
+	}
+	return out
+}
+
+func (s *Subscription) drop(q Query) {
+	delete(s.wants, q)
+	e := s.watcher.watches[q]
+	delete(e.subs, s)
+	if len(e.subs) > 0 {
+		return
+	}
+	delete(s.watcher.watches, q)
+	if e.cancel != nil {
+		e.cancel()
+	}
+}
