@@ -68,56 +68,56 @@ datacenters: [dc2, dc1]
 `
 
 func TestFunctions(t *testing.T) {
-	for text, want := range map[string]string{
-		`{{ key "app/name" }}`:                                                                               "shop",
-		`{{ key "/app/name" }}`:                                                                              "shop",
-		`{{ key (printf "app/%s" (key "which")) }}`:                                                          "shop",
-		`{{ keyOrDefault "app/none" "d" }}{{ keyOrDefault "app/empty" "e" }}`:                                "de",
-		`{{ keyExists "app/name" }} {{ keyExists "app/none" }}`:                                              "true false",
-		`{{ range ls "app" }}{{ .Key }}={{ .Value }};{{ end }}`:                                              "empty=;name=shop;",
-		`{{ range tree "app" }}{{ .Key }};{{ end }}`:                                                         "deep/er;empty;name;",
-		`{{ range safeTree "app/deep/" }}{{ .Path }}{{ end }}`:                                               "app/deep/er",
-		`{{ (tree "app" | explode).deep.er }}`:                                                               "x",
-		`{{ range $top, $p := tree "app" | byKey }}{{ $top }}{{ end }}`:                                      "deep",
-		`{{ range service "web" }}{{ .Address }}:{{ .Port }} {{ end }}`:                                      "10.0.0.1:80 10.0.0.2:81 ",
-		`{{ range service "a.web" }}{{ .ID }}{{ end }}`:                                                      "w1",
-		`{{ range service "web|any" }}{{ .ID }}{{ .Status }} {{ end }}`:                                      "w1passing w2passing w3critical ",
-		`{{ range service "web" "critical" }}{{ .ID }}{{ end }}`:                                             "w3",
-		`{{ range service "web@dc1" }}{{ .ID }}{{ else }}none{{ end }}`:                                      "none",
-		`{{ range $tag, $l := service "web" | byTag }}{{ $tag }}{{ len $l }} {{ end }}`:                      "a1 b2 ",
-		`{{ range $p, $l := service "web" | byPort }}{{ $p }} {{ end }}`:                                     "80 81 ",
-		`{{ range $m, $l := service "web" | byMeta "zone" }}{{ $m }} {{ end }}`:                              "1 _no_zone_ ",
-		`{{ range services }}{{ .Name }}:{{ .Tags | join "," }}{{ end }}`:                                    "web:a,b",
-		`{{ range nodes }}{{ .Node }} {{ end }}`:                                                             "n1 n2 ",
-		`{{ with node "n1" }}{{ .Node.Address }}{{ range .Services }} {{ .Service }}{{ end }}{{ end }}`:      "10.9.0.1 web",
-		`{{ datacenters | join "," }}`:                                                                       "dc1,dc2",
-		`{{ env "SET" }}|{{ env "UNSET" }}|{{ envOrDefault "UNSET" "d" }}`:                                   "value of SET||d",
-		`{{ (parseJSON "{\"a\":[1,2]}").a | toJSON }}`:                                                       "[1,2]",
-		`{{ (parseYAML "a: {b: c}").a.b }}`:                                                                  "c",
-		`{{ parseInt "7" }}{{ parseBool "true" }}{{ parseFloat "1.5" }}`:                                     "7true1.5",
-		`{{ range loop 3 }}{{ . }}{{ end }}{{ range loop 5 7 }}{{ . }}{{ end }}`:                             "01256",
-		`{{ "a,b" | split "," | join "-" }}{{ " x " | trimSpace }}`:                                          "a-bx",
-		`{{ "aXb" | replaceAll "X" "." }}{{ "ab" | regexReplaceAll "[a]" "z" }}`:                             "a.bzb",
-		`{{ "Ab" | toUpper }}{{ "Ab" | toLower }}{{ "ab" | toTitle }}`:                                       "ABabAb",
-		`{{ "x\ny" | indent 2 }}`:                                                                            "  x\n  y",
-		`{{ in (service "web" | byTag) "a" }}`:                                                               "", // an error, below
-		`{{ "abc" | contains "b" }}{{ in (split "," "a,b") "c" }}`:                                           "truefalse",
-		`{{ split "," "a,b" | containsAll (list "a" "b") }}{{ split "," "a" | containsAny (list "a" "b") }}`: "truetrue",
-		`{{ split "," "a" | containsNone (list "b") }}{{ split "," "a" | containsNotAll (list "a" "b") }}`:   "truetrue",
-		`{{ timestamp }} {{ timestamp "unix" }} {{ now | date "2006" }}`:                                     "2026-01-02T03:04:05Z 1767323045 2026",
-		`{{ "a" | base64Encode | base64Decode }}{{ "a" | sha256Hex | trunc 4 }}`:                             "aca97",
-		`{{ "pg-1.x" | slug }} {{ "abc" | sprig_upper }} {{ default "d" "" }}`:                               "pg-1_x ABC d",
-		`{{ var "port" 5432 }} {{ var "name" }} {{ var "unset" "d" }}`:                                       "6432 n d",
+	for _, c := range []struct{ text, want string }{
+		{`{{ key "app/name" }}`, "shop"},
+		{`{{ key "/app/name" }}`, "shop"},
+		{`{{ key (printf "app/%s" (key "which")) }}`, "shop"},
+		{`{{ keyOrDefault "app/none" "d" }}{{ keyOrDefault "app/empty" "e" }}`, "de"},
+		{`{{ keyExists "app/name" }} {{ keyExists "app/none" }}`, "true false"},
+		{`{{ range ls "app" }}{{ .Key }}={{ .Value }};{{ end }}`, "empty=;name=shop;"},
+		{`{{ range tree "app" }}{{ .Key }};{{ end }}`, "deep/er;empty;name;"},
+		{`{{ range safeTree "app/deep/" }}{{ .Path }}{{ end }}`, "app/deep/er"},
+		{`{{ (tree "app" | explode).deep.er }}`, "x"},
+		{`{{ range $top, $p := tree "app" | byKey }}{{ $top }}{{ end }}`, "deep"},
+		{`{{ range service "web" }}{{ .Address }}:{{ .Port }} {{ end }}`, "10.0.0.1:80 10.0.0.2:81 "},
+		{`{{ range service "a.web" }}{{ .ID }}{{ end }}`, "w1"},
+		{`{{ range service "web|any" }}{{ .ID }}{{ .Status }} {{ end }}`, "w1passing w2passing w3critical "},
+		{`{{ range service "web" "critical" }}{{ .ID }}{{ end }}`, "w3"},
+		{`{{ range service "web@dc1" }}{{ .ID }}{{ else }}none{{ end }}`, "none"},
+		{`{{ range $tag, $l := service "web" | byTag }}{{ $tag }}{{ len $l }} {{ end }}`, "a1 b2 "},
+		{`{{ range $p, $l := service "web" | byPort }}{{ $p }} {{ end }}`, "80 81 "},
+		{`{{ range $m, $l := service "web" | byMeta "zone" }}{{ $m }} {{ end }}`, "1 _no_zone_ "},
+		{`{{ range services }}{{ .Name }}:{{ .Tags | join "," }}{{ end }}`, "web:a,b"},
+		{`{{ range nodes }}{{ .Node }} {{ end }}`, "n1 n2 "},
+		{`{{ with node "n1" }}{{ .Node.Address }}{{ range .Services }} {{ .Service }}{{ end }}{{ end }}`, "10.9.0.1 web"},
+		{`{{ datacenters | join "," }}`, "dc1,dc2"},
+		{`{{ env "SET" }}|{{ env "UNSET" }}|{{ envOrDefault "UNSET" "d" }}`, "value of SET||d"},
+		{`{{ (parseJSON "{\"a\":[1,2]}").a | toJSON }}`, "[1,2]"},
+		{`{{ (parseYAML "a: {b: c}").a.b }}`, "c"},
+		{`{{ parseInt "7" }}{{ parseBool "true" }}{{ parseFloat "1.5" }}`, "7true1.5"},
+		{`{{ range loop 3 }}{{ . }}{{ end }}{{ range loop 5 7 }}{{ . }}{{ end }}`, "01256"},
+		{`{{ "a,b" | split "," | join "-" }}{{ " x " | trimSpace }}`, "a-bx"},
+		{`{{ "aXb" | replaceAll "X" "." }}{{ "ab" | regexReplaceAll "[a]" "z" }}`, "a.bzb"},
+		{`{{ "Ab" | toUpper }}{{ "Ab" | toLower }}{{ "ab" | toTitle }}`, "ABabAb"},
+		{`{{ "x\ny" | indent 2 }}`, "  x\n  y"},
+		{`{{ in (service "web" | byTag) "a" }}`, ""}, // an error, below
+		{`{{ "abc" | contains "b" }}{{ in (split "," "a,b") "c" }}`, "truefalse"},
+		{`{{ split "," "a,b" | containsAll (list "a" "b") }}{{ split "," "a" | containsAny (list "a" "b") }}`, "truetrue"},
+		{`{{ split "," "a" | containsNone (list "b") }}{{ split "," "a" | containsNotAll (list "a" "b") }}`, "truetrue"},
+		{`{{ timestamp }} {{ timestamp "unix" }} {{ now | date "2006" }}`, "2026-01-02T03:04:05Z 1767323045 2026"},
+		{`{{ "a" | base64Encode | base64Decode }}{{ "a" | sha256Hex | trunc 4 }}`, "aca97"},
+		{`{{ "pg-1.x" | slug }} {{ "abc" | sprig_upper }} {{ default "d" "" }}`, "pg-1_x ABC d"},
+		{`{{ var "port" 5432 }} {{ var "name" }} {{ var "unset" "d" }}`, "6432 n d"},
 	} {
-		r := execute(t, text, state, map[string]any{"port": 6432, "name": "n"})
-		if want == "" {
+		r := execute(t, c.text, state, map[string]any{"port": 6432, "name": "n"})
+		if c.want == "" {
 			if r.Err == nil {
-				t.Errorf("%s: no error, but %q", text, r.Content)
+				t.Errorf("%s: no error, but %q", c.text, r.Content)
 			}
 			continue
 		}
-		if r.Err != nil || !r.Complete() || string(r.Content) != want {
-			t.Errorf("%s\nhave %q, waiting %v, error %v\nwant %q", text, r.Content, r.Waiting, r.Err, want)
+		if r.Err != nil || !r.Complete() || string(r.Content) != c.want {
+			t.Errorf("%s\nhave %q, waiting %v, error %v\nwant %q", c.text, r.Content, r.Waiting, r.Err, c.want)
 		}
 	}
 }
@@ -176,8 +176,10 @@ func TestMistakes(t *testing.T) {
 		{"relative file", `{{ file "x" }}`, "t.tmpl:1:4: file \"x\": not an absolute path", "pgbaton's working directory is not where its config is"},
 		{"huge repeat", `{{ repeat 100000000 "x" }}`, "t.tmpl:1:4: repeat:", ""},
 		{"huge until", `{{ range until 100000000 }}{{ end }}`, "t.tmpl:1:10: until: a sequence of", ""},
-		{"100 MB", `{{ range loop 1000000 }}0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789{{ end }}`,
-			"t.tmpl: the template made more than", "look for a loop without an end"},
+		{
+			"100 MB", `{{ range loop 1000000 }}0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789{{ end }}`,
+			"t.tmpl: the template made more than", "look for a loop without an end",
+		},
 		{"NUL", "{{ \"\\x00\" }}", "t.tmpl: its result holds a NUL byte", "a value that it reads is no text"},
 	} {
 		r := execute(t, c.text, state, map[string]any{"wrong": "text"})

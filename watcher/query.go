@@ -61,8 +61,13 @@ func (q Query) String() string {
 		b.WriteString(" " + q.Path)
 	}
 	for _, o := range []struct{ name, value string }{
-		{"dc", q.Options.Datacenter}, {"ns", q.Options.Namespace}, {"partition", q.Options.Partition},
-		{"tag", q.Options.Tag}, {"near", q.Options.Near}, {"filter", q.Options.Filter}, {"status", q.Options.Status},
+		{"dc", q.Options.Datacenter},
+		{"ns", q.Options.Namespace},
+		{"partition", q.Options.Partition},
+		{"tag", q.Options.Tag},
+		{"near", q.Options.Near},
+		{"filter", q.Options.Filter},
+		{"status", q.Options.Status},
 	} {
 		if o.value != "" {
 			b.WriteString(" " + o.name + "=" + o.value)

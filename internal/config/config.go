@@ -252,8 +252,10 @@ func implied(v any) []string {
 // checkNames finds names and destinations that are used twice.
 func (l *loader) checkNames(c *Config, first string) {
 	if len(c.Targets) == 0 {
-		l.add(Problem{File: first, Message: "no target: there is nothing to keep in sync",
-			Hint: `add a block like target "haproxy" "lb" { … }`})
+		l.add(Problem{
+			File: first, Message: "no target: there is nothing to keep in sync",
+			Hint: `add a block like target "haproxy" "lb" { … }`,
+		})
 	}
 	clusters, targets, paths := map[string]bool{}, map[string]bool{}, map[string]string{}
 	for _, cl := range c.Clusters {

@@ -192,7 +192,7 @@ func parseConnURL(text string) ([]Endpoint, error) {
 }
 
 func parseHostPort(s string) (Endpoint, error) {
-	host, portText := s, ""
+	var host, portText string
 	switch {
 	case strings.HasPrefix(s, "["):
 		end := strings.IndexByte(s, ']')

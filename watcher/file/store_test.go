@@ -1,7 +1,9 @@
 package file_test
 
 import (
+	gocmp "cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -136,7 +138,12 @@ func TestBrokenEditKeepsTheLastAnswer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
 	q := watcher.Query{Kind: watcher.Key, Path: "k"}
 	sub := w.Subscribe()
 	sub.Want(map[watcher.Query]struct{}{q: {}})
@@ -145,7 +152,7 @@ func TestBrokenEditKeepsTheLastAnswer(t *testing.T) {
 			a := sub.Snapshot()[q]
 			p, _ := a.Value.(watcher.Pair)
 			if p.Value != value || (a.Err != nil) != broken {
-				return fmt.Errorf("value %q, error %v", p.Value, a.Err)
+				return fmt.Errorf("value %q, error %w", p.Value, gocmp.Or(a.Err, errors.New("none")))
 			}
 			return nil
 		}
@@ -261,8 +268,13 @@ datacenters: [dc2, dc1]
 		t.Fatal(err)
 	}
 	queries := []watcher.Query{
-		{Kind: watcher.Key, Path: "b"}, {Kind: watcher.Key, Path: "absent"}, {Kind: watcher.Prefix, Path: "a/"},
-		{Kind: watcher.Service, Path: "web"}, {Kind: watcher.Node, Path: "n1"}, {Kind: watcher.Nodes}, {Kind: watcher.Datacenters},
+		{Kind: watcher.Key, Path: "b"},
+		{Kind: watcher.Key, Path: "absent"},
+		{Kind: watcher.Prefix, Path: "a/"},
+		{Kind: watcher.Service, Path: "web"},
+		{Kind: watcher.Node, Path: "n1"},
+		{Kind: watcher.Nodes},
+		{Kind: watcher.Datacenters},
 	}
 	captured := &file.Catalog{}
 	for _, q := range queries {
