@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/servertest"
@@ -83,7 +84,24 @@ func TestFollowOneConsoleOfTwoIsAway(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), away) || strings.Contains(err.Error(), here) {
 		t.Errorf("error %v, want one that names %s alone", err, away)
 	}
-	// The other followed all the same: no RELOAD is needed to see it.
+	// The other followed all the same.
+	conn, err := pgconn.Connect(t.Context(), fmt.Sprintf("host=%s port=%d user=root dbname=pgbouncer", b.dir, b.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	results, err := conn.Exec(t.Context(), "SHOW DATABASES").ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows := fmt.Sprintf("%s", results[0].Rows); !strings.Contains(rows, "10.0.0.2") {
+		t.Errorf("it did not follow: %s", rows)
+	}
+}
+
+func TestFollowHintsAtAnAbsentConsole(t *testing.T) {
+	b := newBouncer(t)
+	_, err := b.daemon(t, pgbouncer.Config{Socket: "/nowhere"}).Follow(t.Context(), b.commit(t, b.config(app)), reload.Mark{})
 	if !strings.Contains(hint.Of(err), "start pgbouncer") {
 		t.Errorf("hint %q", hint.Of(err))
 	}

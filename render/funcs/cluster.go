@@ -27,10 +27,10 @@ func clusters(w *World) template.FuncMap {
 			}
 			if baton.Confirmed == nil {
 				why := "no leader"
-				if len(baton.Seen.Members) == 0 {
-					why = fmt.Sprintf("no members and no leader below its scope %s", baton.Seen.Scope)
-				} else if len(baton.Seen.Problems) > 0 {
+				if len(baton.Seen.Problems) > 0 {
 					why += ": " + baton.Seen.Problems[0]
+				} else if len(baton.Seen.Members) == 0 {
+					why = fmt.Sprintf("no members and no leader below its scope %s", baton.Seen.Scope)
 				}
 				w.wait(q, why)
 				return placeholder(name), nil
