@@ -8,7 +8,6 @@ package cluster
 import (
 	"cmp"
 	"maps"
-	"net"
 	"reflect"
 	"slices"
 	"strconv"
@@ -72,14 +71,6 @@ type Failover struct {
 func (f *Failover) Due(now time.Time, lead time.Duration) bool {
 	return f != nil && !f.ScheduledAt.After(now.Add(lead))
 }
-
-// Endpoint is one host and port.
-type Endpoint struct {
-	Host string // a name, an IPv4 address, or an IPv6 address without brackets
-	Port int
-}
-
-func (e Endpoint) String() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
 
 // Member is one server of a cluster.
 type Member struct {

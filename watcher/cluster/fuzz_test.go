@@ -15,8 +15,11 @@ func FuzzDecodePatroni(f *testing.F) {
 	f.Add("pg1", `postgres://u:p@a,b:1/x?application_name=http://c:2`, "pg1:pg2")
 	f.Fuzz(func(t *testing.T, leader, member, failover string) {
 		c := DecodePatroni("s", "service/s/", []watcher.Pair{
-			{Path: "service/s/leader", Value: leader}, {Path: "service/s/members/" + leader, Value: member},
-			{Path: "service/s/failover", Value: failover}, {Path: "service/s/sync", Value: failover}, {Path: "service/s/config", Value: member},
+			{Path: "service/s/leader", Value: leader},
+			{Path: "service/s/members/" + leader, Value: member},
+			{Path: "service/s/failover", Value: failover},
+			{Path: "service/s/sync", Value: failover},
+			{Path: "service/s/config", Value: member},
 		})
 		for _, m := range c.Members {
 			for _, e := range append(m.Endpoints, Endpoint{m.APIHost(), m.APIPort()}) {
