@@ -103,4 +103,3 @@ func apiEndpoint(text string) Endpoint {
 	port, _ := strconv.Atoi(u.Port())
 	return Endpoint{Host: u.Hostname(), Port: port}
 }
-
