@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -89,22 +90,21 @@ func (w *Watcher) report(q Query, e *entry, a Answer, err error) {
 		e.answer.Err = err
 		return
 	}
-	if e.answer.Err != nil {
-		w.log.Info("store answers again", "query", q.String(), "away", now.Sub(e.answer.Fresh).Round(time.Millisecond).String())
-	}
 	recovered := e.answer.Err != nil
-	if a.Presence == e.answer.Presence && same(a.Value, e.answer.Value) {
-		// The newer value is kept all the same: what its equality leaves out
-		// (a heartbeat's figures) may be of use to whoever looks.
-		e.answer.Value, e.answer.Rev, e.answer.Fresh, e.answer.Err = a.Value, a.Rev, now, nil
-	} else {
-		w.changes++
-		a.Change, a.Since, a.Fresh, a.Err = w.changes, now, now, nil
-		e.answer = a
-		e.notify()
-		return
-	}
 	if recovered {
+		since := cmp.Or(e.answer.Fresh, e.answer.Since)
+		w.log.Info("store answers again", "query", q.String(), "away", now.Sub(since).Round(time.Millisecond).String())
+	}
+	// The newer value is kept even if it is no change: what its equality leaves
+	// out (a heartbeat's figures) may be of use to whoever looks.
+	changed := a.Presence != e.answer.Presence || !same(a.Value, e.answer.Value)
+	a.Change, a.Since, a.Fresh, a.Err = e.answer.Change, e.answer.Since, now, nil
+	if changed {
+		w.changes++
+		a.Change, a.Since = w.changes, now
+	}
+	e.answer = a
+	if changed || recovered {
 		e.notify()
 	}
 }

@@ -17,9 +17,9 @@ import (
 var programs struct{ floor, receiver, consulTemplate, pgbaton string }
 
 const (
-	rounds        = 5
-	movesPerRound = 40
-	warmUp        = 3 // moves at the start of each turn that do not count
+	rounds        = 4
+	movesPerRound = 50
+	warmUp        = 2 // moves at the start of each turn that do not count
 )
 
 func TestLeaderKeyToSignal(t *testing.T) {

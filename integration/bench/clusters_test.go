@@ -123,13 +123,13 @@ func (c *clusters) take(t *testing.T, cluster, member int) {
 // spacing is the least time between two changes of one key. consul-template
 // looks at a key at most ten times a second; a real switchover leaves it more
 // time than that.
-const spacing = 110 * time.Millisecond
+const spacing = 105 * time.Millisecond
 
 // pause waits a while that differs from time to time, so that no two clocks
 // march in step.
 func pause(t *testing.T, least time.Duration) {
 	select {
 	case <-t.Context().Done():
-	case <-time.After(least + rand.N(least/4)):
+	case <-time.After(least + rand.N(least/8)):
 	}
 }

@@ -84,7 +84,10 @@ func consulTemplate(t *testing.T, c *clusters, dir string, pid int) *exec.Cmd {
 // pgbaton trusts the key: the members have no server that could be asked.
 func pgbaton(t *testing.T, c *clusters, dir string, pid int) *exec.Cmd {
 	var conf strings.Builder
-	state := t.TempDir()
+	state := filepath.Join(dir, "state")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	pidFile := servertest.File(t, filepath.Join(state, "pid"), strconv.Itoa(pid)+"\n", 0o644)
 	fmt.Fprintf(&conf, "state_dir = %q\nconsul {\n  address = %q\n}\n", state, c.consul.Addr)
 	for _, scope := range c.scopes {
