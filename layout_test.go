@@ -29,7 +29,7 @@ var mayImport = map[string]string{
 	"internal/proc":       "internal/hint",
 	"internal/baton":      "watcher watcher/cluster",
 	"internal/target":     "watcher watcher/cluster render render/funcs reload internal/hint",
-	"internal/config":     "render reload internal/hint",
+	"internal/config":     "watcher render reload internal/hint",
 	"cmd/pgbaton":         "*",
 	"internal/servertest": "",
 	"integration":         "*",

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"strconv"
@@ -28,7 +29,8 @@ type assembly struct {
 	watcher  *watcher.Watcher
 	clusters []baton.Definition
 	specs    []target.Spec
-	follower *file.Follower
+	store    watcher.Store
+	local    *file.Local
 }
 
 // load reads a config with the real kinds and templates.
@@ -39,11 +41,11 @@ func load(paths []string) (*config.Config, config.Problems) {
 // assemble opens what the config names. owners says whether files get their
 // owners: a machine that only looks need not know those users.
 func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error) {
-	a := &assembly{config: c, follower: file.NewFollower()}
-	store, err := openStore(c.Store.Settings, a.follower)
+	store, err := c.Store.Settings.Open()
 	if err != nil {
-		return nil, errors.Join(err, a.close())
+		return nil, err
 	}
+	a := &assembly{config: c, store: store, local: file.NewLocal()}
 	for _, cl := range c.Clusters {
 		a.clusters = append(a.clusters, baton.Definition{
 			Name: cl.Name, Scope: cl.Scope, Namespace: cl.Namespace, Group: cl.Group,
@@ -52,7 +54,7 @@ func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error
 	}
 	a.watcher = watcher.New(map[string]watcher.Store{
 		watcher.Catalog:  store,
-		watcher.Local:    file.NewLocal(a.follower),
+		watcher.Local:    a.local,
 		watcher.Clusters: baton.New(store, a.clusters, log),
 	}, log)
 	for _, t := range c.Targets {
@@ -65,7 +67,14 @@ func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error
 	return a, nil
 }
 
-func (a *assembly) close() error { return a.follower.Close() }
+// close lets go of what the stores hold. Nothing may be running any more.
+func (a *assembly) close() error {
+	err := a.local.Close()
+	if c, ok := a.store.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
 
 func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.Spec, error) {
 	daemon, err := t.Settings.Daemon(log.With("target", t.Kind+"."+t.Name))

@@ -64,10 +64,6 @@ func captureVerb(std stdio) *cobra.Command {
 func capture(ctx context.Context, a *assembly, l looking, targets []rendered) (*file.Catalog, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	store, err := openStore(a.config.Store.Settings, a.follower)
-	if err != nil {
-		return nil, err
-	}
 	catalog := &file.Catalog{}
 	for _, t := range targets {
 		for q := range t.asked {
@@ -77,7 +73,7 @@ func capture(ctx context.Context, a *assembly, l looking, targets []rendered) (*
 			case watcher.Clusters:
 				q = clusterKeys(a.clusters, q.Path)
 			}
-			answer, err := store.Fetch(ctx, q, 0)
+			answer, err := a.store.Fetch(ctx, q, 0)
 			if err != nil {
 				return nil, fmt.Errorf("capture: %w", err)
 			}

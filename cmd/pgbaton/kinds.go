@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/reload/docker"
 	"github.com/pgbaton/pgbaton/reload/exec"
@@ -11,7 +9,6 @@ import (
 	"github.com/pgbaton/pgbaton/reload/pgbouncer"
 	"github.com/pgbaton/pgbaton/reload/signal"
 	"github.com/pgbaton/pgbaton/reload/systemd"
-	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/consul"
 	"github.com/pgbaton/pgbaton/watcher/file"
 )
@@ -19,9 +16,9 @@ import (
 // kinds is the table of stores and daemons: a new one is a folder and a line.
 func kinds() config.Kinds {
 	return config.Kinds{
-		Stores: map[string]func() any{
-			"consul": func() any { return &consul.Config{} },
-			"file":   func() any { return &file.Config{} },
+		Stores: map[string]func() config.StoreSettings{
+			"consul": func() config.StoreSettings { return &consul.Config{} },
+			"file":   func() config.StoreSettings { return &file.Config{} },
 		},
 		Daemons: map[string]func() config.Daemon{
 			"pgbouncer":  func() config.Daemon { return &pgbouncer.Config{} },
@@ -33,15 +30,4 @@ func kinds() config.Kinds {
 			"docker":     func() config.Daemon { return &docker.Config{} },
 		},
 	}
-}
-
-// openStore opens a store by its settings.
-func openStore(settings any, follower *file.Follower) (watcher.Store, error) {
-	switch c := settings.(type) {
-	case *consul.Config:
-		return c.Open()
-	case *file.Config:
-		return c.Open(follower)
-	}
-	return nil, fmt.Errorf("no store opens %T", settings)
 }

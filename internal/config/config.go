@@ -18,6 +18,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/reload"
+	"github.com/pgbaton/pgbaton/watcher"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -35,8 +36,11 @@ type Config struct {
 // Store is the store of keys and catalog.
 type Store struct {
 	Kind     string
-	Settings any // what Kinds gave for Kind, filled in
+	Settings StoreSettings
 }
+
+// StoreSettings are a kind of store's own settings.
+type StoreSettings interface{ Open() (watcher.Store, error) }
 
 // Daemon is a kind of target's own settings.
 type Daemon interface {
@@ -50,7 +54,7 @@ type Resolver interface{ Resolve(dir string) }
 // Kinds are the settings that each kind of store and target brings. Each
 // function returns a pointer to a new struct with hcl tags.
 type Kinds struct {
-	Stores  map[string]func() any
+	Stores  map[string]func() StoreSettings
 	Daemons map[string]func() Daemon
 }
 

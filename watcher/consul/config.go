@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/watcher"
 )
 
 // Config is the consul block. Zero fields take Consul's own environment
@@ -47,7 +48,7 @@ type SSL struct {
 const defaultWait = time.Minute
 
 // Open returns a store for c. It connects to nothing yet.
-func (c *Config) Open() (*Store, error) {
+func (c *Config) Open() (watcher.Store, error) {
 	conf := api.DefaultConfig()
 	if c.Address != "" {
 		conf.Address = c.Address

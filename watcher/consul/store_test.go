@@ -16,7 +16,7 @@ import (
 	"github.com/pgbaton/pgbaton/watcher/watchertest"
 )
 
-func open(t *testing.T, s *servertest.ConsulServer) *consul.Store {
+func open(t *testing.T, s *servertest.ConsulServer) watcher.Store {
 	t.Helper()
 	store, err := (&consul.Config{Address: s.Addr, Wait: "2s"}).Open()
 	if err != nil {

@@ -25,9 +25,9 @@ const (
 	lookEvery = 2 * time.Second
 )
 
-// Follower shares one fsnotify watcher among all followed files: the kernel
+// follower shares one fsnotify watcher among all followed files: the kernel
 // allows a user few of them.
-type Follower struct {
+type follower struct {
 	notify *fsnotify.Watcher // nil if the kernel refused: the slow look stays
 	done   chan struct{}
 
@@ -35,9 +35,9 @@ type Follower struct {
 	folders map[string]map[chan struct{}]struct{}
 }
 
-// NewFollower starts following nothing. The caller closes it.
-func NewFollower() *Follower {
-	f := &Follower{done: make(chan struct{}), folders: map[string]map[chan struct{}]struct{}{}}
+// newFollower starts following nothing. The caller closes it.
+func newFollower() *follower {
+	f := &follower{done: make(chan struct{}), folders: map[string]map[chan struct{}]struct{}{}}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		close(f.done)
@@ -48,8 +48,8 @@ func NewFollower() *Follower {
 	return f
 }
 
-// Close ends it and waits for its goroutine.
-func (f *Follower) Close() error {
+// close ends it and waits for its goroutine.
+func (f *follower) close() error {
 	var err error
 	if f.notify != nil {
 		err = f.notify.Close()
@@ -58,7 +58,7 @@ func (f *Follower) Close() error {
 	return err
 }
 
-func (f *Follower) run() {
+func (f *follower) run() {
 	defer close(f.done)
 	for {
 		select {
@@ -78,7 +78,7 @@ func (f *Follower) run() {
 	}
 }
 
-func (f *Follower) wake(folder string) {
+func (f *follower) wake(folder string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.folders[folder] {
@@ -86,7 +86,7 @@ func (f *Follower) wake(folder string) {
 	}
 }
 
-func (f *Follower) wakeAll() {
+func (f *follower) wakeAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, waiting := range f.folders {
@@ -107,13 +107,13 @@ func poke(c chan struct{}) {
 // look, or with ctx's error. Between begin and wait the caller looks at the
 // file, so that no change falls between.
 type wait struct {
-	f       *Follower
+	f       *follower
 	folders []string
 	c       chan struct{}
 }
 
 // begin starts to listen for changes of path.
-func (f *Follower) begin(path string) *wait {
+func (f *follower) begin(path string) *wait {
 	w := &wait{f: f, c: make(chan struct{}, 1)}
 	w.folders = append(w.folders, filepath.Dir(path))
 	if real, err := filepath.EvalSymlinks(path); err == nil && filepath.Dir(real) != w.folders[0] {

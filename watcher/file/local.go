@@ -18,7 +18,7 @@ const maxSize = 16 << 20
 
 // Local answers File queries with the content of files.
 type Local struct {
-	follower *Follower
+	follower *follower
 
 	mu   sync.Mutex
 	seen map[string]version
@@ -32,10 +32,13 @@ type version struct {
 	exists  bool
 }
 
-// NewLocal returns a store of local files.
-func NewLocal(f *Follower) *Local {
-	return &Local{follower: f, seen: map[string]version{}}
+// NewLocal returns a store of local files, which its caller closes.
+func NewLocal() *Local {
+	return &Local{follower: newFollower(), seen: map[string]version{}}
 }
+
+// Close lets go of all files.
+func (l *Local) Close() error { return l.follower.close() }
 
 // Fetch implements watcher.Store.
 func (l *Local) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {

@@ -22,13 +22,14 @@ func (c *Config) Resolve(dir string) {
 	}
 }
 
-// Open returns the store of a state file. The file may still be missing.
-func (c *Config) Open(f *Follower) (*State, error) {
+// Open returns the store of a state file, a *State, which its caller closes.
+// The file may still be missing.
+func (c *Config) Open() (watcher.Store, error) {
 	path, err := filepath.Abs(c.Path)
 	if err != nil || c.Path == "" {
 		return nil, hint.Wrap(fmt.Errorf("file: path %q is no path", c.Path), "name the state file")
 	}
-	return &State{files: NewLocal(f), path: path}, nil
+	return &State{files: NewLocal(), path: path}, nil
 }
 
 // State answers all kinds of catalog queries from one state file. A file that
@@ -42,6 +43,9 @@ type State struct {
 	catalog *Catalog
 	err     error // why the content of rev is no catalog
 }
+
+// Close lets go of the file.
+func (s *State) Close() error { return s.files.Close() }
 
 // Fetch implements watcher.Store.
 func (s *State) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {

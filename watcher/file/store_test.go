@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,10 +23,18 @@ import (
 	"github.com/pgbaton/pgbaton/watcher/watchertest"
 )
 
-func follower(t *testing.T) *file.Follower {
-	f := file.NewFollower()
-	t.Cleanup(func() { _ = f.Close() })
-	return f
+func open(t *testing.T, path string) watcher.Store {
+	t.Helper()
+	store, err := (&file.Config{Path: path}).Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.(io.Closer).Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
 }
 
 // editor rewrites a state file as a person's editor does.
@@ -64,10 +73,7 @@ func TestContract(t *testing.T) {
 		e.catalog.KV = map[string]file.Value{}
 		e.catalog.Services = map[string][]file.Instance{}
 		e.edit(t, func(*file.Catalog) {})
-		store, err := (&file.Config{Path: e.path}).Open(follower(t))
-		if err != nil {
-			t.Fatal(err)
-		}
+		store := open(t, e.path)
 		return watchertest.Harness{
 			Store: store,
 			Put: func(t testing.TB, key, value string) {
@@ -130,10 +136,7 @@ func TestBadStateFile(t *testing.T) {
 func TestBrokenEditKeepsTheLastAnswer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.yaml")
 	replace(t, path, "kv: {k: one}\n")
-	store, err := (&file.Config{Path: path}).Open(follower(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := open(t, path)
 	w := watcher.New(map[string]watcher.Store{watcher.Catalog: store}, hclog.NewNullLogger())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -173,7 +176,8 @@ func TestBrokenEditKeepsTheLastAnswer(t *testing.T) {
 func TestLocalSeesEveryWayToChange(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	local := file.NewLocal(follower(t))
+	local := file.NewLocal()
+	defer func() { _ = local.Close() }()
 	q := watcher.Query{Kind: watcher.File, Path: path}
 	after := uint64(0)
 	next := func(what, want string) {
