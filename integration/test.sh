@@ -18,7 +18,8 @@ left() {
 }
 
 result=0
-go test -race -json -timeout 20m "$@" | go run ./integration/tally || result=1
+# -count=1: go's cache knows neither the servers nor the pgbaton that the tests build.
+go test -race -json -count=1 -timeout 20m "$@" | go run ./integration/tally || result=1
 
 for _ in {1..50}; do
 	still=$(left)
@@ -38,5 +39,7 @@ echo "ran against:"
 	pgbouncer --version
 	haproxy -v
 	keepalived --version
-} 2>&1 | grep -E '^(Consul v|postgres |patroni |PgBouncer |HAProxy version|Keepalived v)' | sed 's/^/  /'
+	docker --version
+	systemd-nspawn --version
+} 2>&1 | grep -E '^(Consul v|postgres |patroni |PgBouncer |HAProxy version|Keepalived v|Docker version|systemd )' | sed 's/^/  /'
 exit "$result"

@@ -20,6 +20,8 @@ const (
 	rounds        = 4
 	movesPerRound = 50
 	warmUp        = 2 // moves at the start of each turn that do not count
+
+	calm = 400 * time.Millisecond // enough for any of them to finish what it is at
 )
 
 func TestLeaderKeyToSignal(t *testing.T) {
@@ -60,6 +62,7 @@ func measure(t *testing.T, n int, dir string) {
 		t.Cleanup(func() { _ = os.RemoveAll(own) })
 		c := newClusters(t, n)
 		all := newContestants(t, c, own)
+		pause(t, calm)
 		for _, x := range all {
 			x.freeze(t)
 		}
@@ -78,7 +81,7 @@ func (x *contestant) turn(t *testing.T, c *clusters) {
 	t.Helper()
 	x.thaw(t)
 	defer x.freeze(t)
-	pause(t, 500*time.Millisecond) // it catches up with what happened meanwhile
+	pause(t, calm) // it catches up with what happened meanwhile
 	var cpu time.Duration
 	var began time.Time
 	for i := range warmUp + movesPerRound {
@@ -101,6 +104,7 @@ func (x *contestant) turn(t *testing.T, c *clusters) {
 			t.Fatalf("%s: no signal within 10 s of a move; it printed:\n%s", x.name, x.proc.Output())
 		}
 	}
+	pause(t, calm) // nothing may be under way when it is stopped: commands have time limits
 	x.cpu += cpuTime(t, x.proc.Pid()) - cpu
 	x.turns += time.Since(began)
 }

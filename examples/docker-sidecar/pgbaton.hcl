@@ -1,0 +1,24 @@
+# Consul's address comes from CONSUL_HTTP_ADDR.
+
+log_format = "json"
+state_dir  = "/var/lib/pgbaton"
+
+cluster "patroni" "main" {
+  scope = "batman"
+}
+
+target "pgbouncer" "edge" {
+  template {
+    source      = "builtin:pgbouncer.ini"
+    destination = "/etc/pgbouncer/pgbouncer.ini"
+  }
+  template {
+    source      = "userlist.txt.tmpl"
+    destination = "/etc/pgbouncer/userlist.txt"
+    perms       = "0600"
+  }
+  vars = {
+    databases = ["shop"]
+  }
+  socket = "/var/run/postgresql"
+}

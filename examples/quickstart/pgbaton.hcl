@@ -1,0 +1,25 @@
+# Runs anywhere: the store is a file, the daemon is a command.
+
+state_dir = "state"
+
+file {
+  path = "state.yaml"
+}
+
+cluster "patroni" "main" {
+  scope = "batman"
+}
+
+target "exec" "app" {
+  template {
+    source           = "database.env.tmpl"
+    destination      = "out/database.env"
+    create_dest_dirs = true
+  }
+
+  # The file must be one that a shell can read.
+  check = ["sh", "-n", "{file}"]
+
+  # What would be a reload elsewhere.
+  command = ["sh", "-c", "date >> \"$PGBATON_DESTINATION.reloads\""]
+}
