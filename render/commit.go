@@ -27,21 +27,8 @@ func (s *Set) Pending() []Pending {
 	return out
 }
 
-// Sync makes the staged files durable. After an error they must be discarded:
-// a second fsync could succeed without having written.
-func (s *Set) Sync() error {
-	for _, f := range s.Files {
-		if f.Temp == "" {
-			continue
-		}
-		if err := syncPath(f.Temp); err != nil {
-			return explain("sync "+f.Path, err)
-		}
-	}
-	return nil
-}
-
-// Rename swaps all staged files in and makes that durable.
+// Rename swaps all staged files in. Until Sync they may come back as they were
+// after a power loss, whole in either case.
 func (s *Set) Rename() error {
 	for i := range s.Files {
 		f := &s.Files[i]
@@ -58,10 +45,11 @@ func (s *Set) Rename() error {
 		}
 		f.Temp = ""
 	}
-	return s.syncFolders()
+	return nil
 }
 
-func (s *Set) syncFolders() error {
+// Sync makes what Rename did durable.
+func (s *Set) Sync() error {
 	done := map[string]bool{}
 	for _, f := range s.Files {
 		dir := filepath.Dir(f.Real)

@@ -22,10 +22,10 @@ func put(t *testing.T, files ...render.File) error {
 		return err
 	}
 	defer set.Discard()
-	if err := set.Sync(); err != nil {
+	if err := set.Rename(); err != nil {
 		return err
 	}
-	return set.Rename()
+	return set.Sync()
 }
 
 func read(t *testing.T, path string) string {

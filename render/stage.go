@@ -34,7 +34,7 @@ func (s Staged) Lies() string {
 type Set struct{ Files []Staged }
 
 // Stage writes each file that differs from what is on disk beside its
-// destination, with its final mode and owner. It is never readable wider than
+// destination, durably, with its final mode and owner. It is never readable wider than
 // that, not for an instant. On an error nothing is left behind.
 func Stage(files []File) (*Set, error) {
 	s := &Set{}
@@ -159,11 +159,7 @@ func folder(f File) error {
 }
 
 func write(s Staged) error {
-	// What a killed pgbaton left there may be anything, a link included.
-	if err := os.Remove(s.Temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(s.Temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	f, err := create(s.Temp)
 	if err != nil {
 		return err
 	}
@@ -180,7 +176,25 @@ func write(s Staged) error {
 	if err := f.Chmod(s.Mode); err != nil {
 		return err
 	}
+	// An error here means that the file was not written, whatever a second
+	// fsync would say.
+	if err := f.Sync(); err != nil {
+		return err
+	}
 	return f.Close()
+}
+
+func create(path string) (*os.File, error) {
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL | syscall.O_NOFOLLOW
+	f, err := os.OpenFile(path, flags, 0o600)
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	// What a killed pgbaton left there may be anything, a link included.
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, flags, 0o600)
 }
 
 func explain(doing string, err error) error {

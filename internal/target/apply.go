@@ -51,9 +51,14 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	begun := time.Now()
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
 	out.follow = time.Since(begun)
-	if err != nil {
+	// The daemon need not wait for the disk: it follows a whole file either
+	// way. But nothing is recorded before the disk has it.
+	unsynced := set.Sync()
+	switch {
+	case err != nil:
 		out.err = fmt.Errorf("reload: %w", err)
-		return out
+	case unsynced != nil:
+		out.err = unsynced
 	}
 	out.mark = mark
 	return out
@@ -64,9 +69,6 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 func (l *Loop) commit(ctx context.Context, set *render.Set) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
-	}
-	if err := set.Sync(); err != nil {
-		return err
 	}
 	// Whatever the daemon follows, it is not this any more.
 	l.record.Followed = ""

@@ -68,8 +68,8 @@ func (r Records) Save(rec Record) error {
 		Content:     append(content, '\n'),
 	}})
 	if err == nil {
-		if err = set.Sync(); err == nil {
-			err = set.Rename()
+		if err = set.Rename(); err == nil {
+			err = set.Sync()
 		}
 		set.Discard()
 	}
