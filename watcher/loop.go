@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"context"
+	"runtime"
 	"time"
 )
 
@@ -35,6 +36,7 @@ func watch(ctx context.Context, store Store, q Query, report func(Answer, error)
 		}
 		failures = 0
 		report(answer, nil)
+		runtime.Gosched() // whoever was told goes first: the next request can wait
 
 		switch {
 		case answer.Rev < after:

@@ -38,8 +38,8 @@ func load(paths []string) (*config.Config, config.Problems) {
 	return config.Load(paths, config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names()})
 }
 
-// assemble opens what the config names. owners says whether files get their
-// owners: a machine that only looks need not know those users.
+// assemble opens what the config names. owners says whether the files' owners
+// must be there: a machine that only looks need not know those users.
 func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error) {
 	store, err := c.Store.Settings.Open()
 	if err != nil {
@@ -96,11 +96,11 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	}
 	for _, tmpl := range t.Templates {
 		d := render.Destination{Path: tmpl.Destination, Perms: tmpl.Perms, MakeDirs: tmpl.MakeDirs, Backup: tmpl.Backup}
-		if owners {
-			if d.User, err = id(tmpl.User, userID); err == nil {
-				d.Group, err = id(tmpl.Group, groupID)
-			}
-			if err != nil {
+		if d.User, err = id(tmpl.User, userID); err == nil {
+			d.Group, err = id(tmpl.Group, groupID)
+		}
+		if err != nil {
+			if owners {
 				return target.Spec{}, hint.Wrap(fmt.Errorf("target %s %s: %w", t.Kind, t.Name, err), "create it, or correct user and group in the template block")
 			}
 		}

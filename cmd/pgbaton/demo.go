@@ -153,6 +153,9 @@ func move(ctx context.Context, dir string, s *stage, loops []*target.Loop, chang
 			return nil
 		}
 		s.say("the leader moves: %s -> %s", leaderAfter(n), leaderAfter(n+1))
+		s.mu.Lock()
+		s.moved = time.Now()
+		s.mu.Unlock()
 		if err := simulate(dir, n+1); err != nil {
 			return err
 		}
@@ -209,6 +212,7 @@ type stage struct {
 	out    io.Writer
 	colour bool
 	mu     sync.Mutex
+	moved  time.Time // when the leader moved last
 }
 
 func (s *stage) say(format string, args ...any) {
@@ -229,17 +233,18 @@ func (p *player) Daemon(hclog.Logger) (reload.Daemon, error) { return p, nil }
 func (p *player) Check(context.Context, []reload.File) error { return nil }
 
 func (p *player) Follow(_ context.Context, want []reload.File, _ reload.Mark) (reload.Mark, error) {
-	begun := time.Now()
-	name := filepath.Base(want[0].Path)
-	now := string(want[0].Content)
-	p.stage.mu.Lock()
+	name, now := filepath.Base(want[0].Path), string(want[0].Content)
+	s := p.stage
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	after := ""
 	if p.last == "" {
-		_, _ = fmt.Fprintf(p.stage.out, "%s rendered, %d lines\n", name, strings.Count(now, "\n"))
+		_, _ = fmt.Fprintf(s.out, "%s rendered, %d lines\n", name, strings.Count(now, "\n"))
 	} else {
-		_, _ = fmt.Fprint(p.stage.out, paintDiff(udiff.Unified(name, name, p.last, now), p.stage.colour))
+		_, _ = fmt.Fprint(s.out, paintDiff(udiff.Unified(name, name, p.last, now), s.colour))
+		after = fmt.Sprintf(", %v after the move", time.Since(s.moved).Round(10*time.Microsecond))
 	}
 	p.last = now
-	_, _ = fmt.Fprintf(p.stage.out, "%s %s reloaded after %v\n", paint("ok", "32", p.stage.colour), p.Kind, time.Since(begun).Round(time.Microsecond))
-	p.stage.mu.Unlock()
+	_, _ = fmt.Fprintf(s.out, "%s %s reloaded%s\n", paint("ok", "32", s.colour), p.Kind, after)
 	return reload.Mark{Proof: reload.Followed, How: "played by the demo"}, nil
 }

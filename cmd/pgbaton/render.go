@@ -105,13 +105,17 @@ func checkAside(ctx context.Context, t rendered) error {
 	files := make([]reload.File, len(t.wanted.Files))
 	for i, f := range t.wanted.Files {
 		staged := filepath.Join(dir, fmt.Sprintf("%d-%s", i, filepath.Base(f.Path)))
-		if err := os.WriteFile(staged, f.Content, 0o600); err != nil {
+		set, err := render.Stage([]render.File{{
+			Destination: render.Destination{Path: staged, Perms: f.Perms, User: f.User, Group: f.Group}, Content: f.Content,
+		}})
+		if err != nil {
 			return err
 		}
-		files[i] = reload.File{Path: f.Path, Staged: staged, Content: f.Content, Mode: 0o644, UID: os.Geteuid(), GID: os.Getegid()}
-		if f.Perms != nil {
-			files[i].Mode = *f.Perms
+		if err := set.Rename(); err != nil {
+			return err
 		}
+		as := set.Files[0]
+		files[i] = reload.File{Path: f.Path, Staged: staged, Content: f.Content, Mode: as.Mode, UID: as.UID, GID: as.GID}
 	}
 	if err := t.spec.Daemon.Check(ctx, files); err != nil {
 		return fmt.Errorf("%s: check: %w", t.spec.ID(), err)

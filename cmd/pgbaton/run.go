@@ -180,11 +180,7 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 		})
 		d.loops = append(d.loops, loop)
 		d.group.Go(func() error {
-			// A target that can't run at all does not stop the others.
-			if err := loop.Run(ctx); err != nil {
-				d.log.Error("target does not run", "error", err, "hint", hint.Of(err))
-			}
-			return nil
+			return loop.Run(ctx)
 		})
 	}
 	return nil

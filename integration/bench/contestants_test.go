@@ -30,14 +30,14 @@ type contestant struct {
 	turns     time.Duration
 }
 
-// newContestants starts the three on the same clusters. Each writes one file
+// newContestants starts them all on the same clusters. Each writes one file
 // for each cluster.
 func newContestants(t *testing.T, c *clusters, dir string) []*contestant {
 	t.Helper()
 	starts := []struct {
 		name    string
 		command func(t *testing.T, c *clusters, dir string, pid int) *exec.Cmd
-	}{{"floor", floor}, {"consul-template", consulTemplate}, {"pgbaton", pgbaton}}
+	}{{"floor", floor}, {"floor, synced to disk", floorSynced}, {"consul-template", consulTemplate}, {"pgbaton", pgbaton}}
 	var all []*contestant
 	for _, s := range starts {
 		own := filepath.Join(dir, s.name)
@@ -65,6 +65,13 @@ func newContestants(t *testing.T, c *clusters, dir string) []*contestant {
 
 func floor(_ *testing.T, c *clusters, dir string, pid int) *exec.Cmd {
 	return exec.Command(programs.floor, append([]string{c.consul.Addr, strconv.Itoa(pid), dir}, c.scopes...)...)
+}
+
+// floorSynced pays for the disk what pgbaton pays before it swaps a file in.
+func floorSynced(t *testing.T, c *clusters, dir string, pid int) *exec.Cmd {
+	cmd := floor(t, c, dir, pid)
+	cmd.Env = append(os.Environ(), "SYNC=1")
+	return cmd
 }
 
 // consulTemplate is set up as its users do for Patroni: a template for each

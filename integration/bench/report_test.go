@@ -68,13 +68,18 @@ func peakRSS(pid int) float64 {
 	return field(string(b), "VmHWM:") / 1000
 }
 
-// machine describes where the figures come from.
-func machine(t *testing.T, dir string) string {
+// filesystem is the kind that dir is on, as stat calls it.
+func filesystem(t *testing.T, dir string) string {
 	t.Helper()
 	fs, err := exec.Command("stat", "-f", "-c", "%T", dir).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return strings.TrimSpace(string(fs))
+}
+
+// machine describes where the figures come from.
+func machine() string {
 	cpu := "unknown CPU"
 	b, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(b)) {
@@ -83,7 +88,7 @@ func machine(t *testing.T, dir string) string {
 			break
 		}
 	}
-	return fmt.Sprintf("%d × %s, %s; files on %s.", runtime.NumCPU(), cpu, runtime.Version(), strings.TrimSpace(string(fs)))
+	return fmt.Sprintf("%d × %s, %s.", runtime.NumCPU(), cpu, runtime.Version())
 }
 
 // field reads the number after a name in a file of /proc, in kB.

@@ -45,11 +45,12 @@ type Tracker struct {
 
 	mu     sync.Mutex
 	batons map[string]cluster.Baton
+	untold map[string]func()
 }
 
 // New returns a tracker of the defined clusters, whose keys are in one store.
 func New(keys watcher.Store, defs []Definition, log hclog.Logger) *Tracker {
-	t := &Tracker{keys: keys, defs: map[string]Definition{}, log: log, batons: map[string]cluster.Baton{}}
+	t := &Tracker{keys: keys, defs: map[string]Definition{}, log: log, batons: map[string]cluster.Baton{}, untold: map[string]func(){}}
 	for _, d := range defs {
 		t.defs[d.Name] = d
 	}
@@ -62,6 +63,7 @@ func (t *Tracker) Fetch(ctx context.Context, q watcher.Query, after uint64) (wat
 	if !ok {
 		return watcher.Answer{}, fmt.Errorf("no cluster is named %q in the config", q.Path)
 	}
+	t.tell(def.Name)
 	answer, err := t.keys.Fetch(ctx, def.Query(), after)
 	if err != nil {
 		return watcher.Answer{}, fmt.Errorf("cluster %s: %w", def.Name, err)
@@ -80,12 +82,24 @@ func (t *Tracker) next(def Definition, seen cluster.Cluster) cluster.Baton {
 	prev, known := t.batons[def.Name]
 	next := cluster.Next(prev, seen, def.Trust, time.Now())
 	t.batons[def.Name] = next
-	t.tell(prev, next, known)
+	t.untold[def.Name] = func() { t.news(prev, next, known) }
 	return next
 }
 
-// tell logs what an operator would ask about, and no heartbeat.
-func (t *Tracker) tell(prev, next cluster.Baton, known bool) {
+// tell logs what the last answer brought. It is called when the next is asked
+// for: by then the last one is on its way, and need not wait for a log.
+func (t *Tracker) tell(name string) {
+	t.mu.Lock()
+	tell := t.untold[name]
+	delete(t.untold, name)
+	t.mu.Unlock()
+	if tell != nil {
+		tell()
+	}
+}
+
+// news logs what an operator would ask about, and no heartbeat.
+func (t *Tracker) news(prev, next cluster.Baton, known bool) {
 	log := t.log.With("cluster", next.Seen.Name)
 	if next.Confirmed != nil && next.Term.Leader != prev.Term.Leader {
 		log.Info("leader confirmed", "leader", next.Term.Leader, "address", next.Confirmed.Address(), "timeline", next.Term.Timeline)

@@ -42,6 +42,7 @@ func TestTracker(t *testing.T) {
 		hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info}))
 	fetch := func() (cluster.Baton, error) {
 		a, err := tr.Fetch(t.Context(), query, 0)
+		tr.tell("main")
 		b, _ := a.Value.(cluster.Baton)
 		return b, err
 	}

@@ -47,7 +47,7 @@ type Daemon interface {
 	Daemon(log hclog.Logger) (reload.Daemon, error)
 }
 
-// Resolver is a store's settings with paths in them: relative ones begin where
+// Resolver is a kind's settings with paths in them: relative ones begin where
 // the config file is.
 type Resolver interface{ Resolve(dir string) }
 

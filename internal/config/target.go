@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,6 +125,9 @@ func (l *loader) target(b targetBlock) Target {
 	l.settings(b.Rest, t.Settings, implied(targetBlock{})...)
 	if len(l.problems) > before {
 		return t
+	}
+	if r, ok := t.Settings.(Resolver); ok {
+		r.Resolve(filepath.Dir(b.Range.Filename))
 	}
 	if _, err := t.Settings.Daemon(hclog.NewNullLogger()); err != nil {
 		l.at(b.Range, err)

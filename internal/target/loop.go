@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/bits"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/render/funcs"
 	"github.com/pgbaton/pgbaton/watcher"
 )
 
@@ -71,10 +75,9 @@ func (e *WaitingError) Error() string { return e.State.ID + ": waiting for " + e
 
 func (l *Loop) run(ctx context.Context, once bool) error {
 	defer l.source.Close()
-	lock, err := l.records.Lock(l.spec.ID())
-	if err != nil {
-		l.set(func(s *State) { s.Err = err })
-		return fmt.Errorf("%s: %w", l.spec.ID(), err)
+	lock, err := l.lock(ctx, once)
+	if err != nil || lock == nil {
+		return err
 	}
 	defer func() { _ = lock.Close() }()
 	l.start()
@@ -120,6 +123,24 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 			if once && out.err != nil {
 				return out.err
 			}
+		}
+	}
+}
+
+// lock takes the target for this process. Another pgbaton that has it may be on
+// its way out, so it is tried again, unless it is for once.
+func (l *Loop) lock(ctx context.Context, once bool) (*os.File, error) {
+	for tries := 1; ; tries++ {
+		lock, err := l.records.Lock(l.spec.ID())
+		if err == nil || once {
+			return lock, err
+		}
+		l.trouble("target does not run yet", err)
+		l.set(func(s *State) { s.Err = err })
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-after(Tries{Failures: tries, Last: time.Now()}.next()):
 		}
 	}
 }
@@ -214,8 +235,15 @@ func (l *Loop) finish(out outcome, superseded bool) {
 		l.tries.Failures++
 		l.tries.Last = time.Now()
 		l.tries.Refused = refused(out.err)
-		l.trouble("not applied, the last good file stays", out.err,
-			"try", l.tries.Failures, "again", time.Until(l.tries.next()).Round(10*time.Millisecond).String())
+		if bits.OnesCount(uint(l.tries.Failures)) == 1 {
+			l.told = "" // it goes on: said again at the 2nd, 4th, 8th try
+		}
+		args := []any{"try", l.tries.Failures, "again", time.Until(l.tries.next()).Round(10 * time.Millisecond).String()}
+		if out.committed {
+			l.trouble("the files are in place, but the daemon does not follow", out.err, args...)
+		} else {
+			l.trouble("not applied, the last good file stays", out.err, args...)
+		}
 	}
 	l.set(func(s *State) {
 		if !superseded {
@@ -231,7 +259,7 @@ func (l *Loop) tell(w Wanted) {
 		reasons[i] = r.String()
 	}
 	waiting := strings.Join(reasons, "; ")
-	if waiting != "" && waiting != l.State().Waiting {
+	if waiting != "" && waiting != l.State().Waiting && !slices.ContainsFunc(w.Waiting, funcs.Waiting.Pending) {
 		l.log.Info("waiting", "for", waiting)
 	}
 	if w.Err != nil {

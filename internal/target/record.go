@@ -59,8 +59,8 @@ func (r Records) Save(rec Record) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
-		return fmt.Errorf("save record of %s: %w", rec.Target, err)
+	if err := r.makeDir(); err != nil {
+		return err
 	}
 	perms := fs.FileMode(0o600)
 	set, err := render.Stage([]render.File{{
@@ -82,8 +82,8 @@ func (r Records) Save(rec Record) error {
 // Lock takes the target for this process, until the returned file is closed.
 // Two pgbatons that write the same files would undo each other.
 func (r Records) Lock(id string) (*os.File, error) {
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
-		return nil, hint.Wrap(fmt.Errorf("make state folder: %w", err), "set state_dir to a folder that pgbaton may write")
+	if err := r.makeDir(); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(r.Dir, id+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -94,6 +94,19 @@ func (r Records) Lock(id string) (*os.File, error) {
 			"stop the other one, or give this one a state_dir of its own"), f.Close())
 	}
 	return f, nil
+}
+
+// makeDir makes the folder, closed to others; those above it, if they are
+// missing, are as packages make them.
+func (r Records) makeDir() error {
+	err := os.MkdirAll(filepath.Dir(r.Dir), 0o755) //nolint:gosec // not ours alone
+	if err == nil {
+		err = os.Mkdir(r.Dir, 0o700)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return hint.Wrap(fmt.Errorf("make state folder: %w", err), "set state_dir to a folder that pgbaton may write")
+	}
+	return nil
 }
 
 func (r Records) path(id string) string { return filepath.Join(r.Dir, id+".json") }

@@ -64,6 +64,13 @@ type daemon struct {
 	timeout    time.Duration
 }
 
+// Resolve makes a relative password_file begin at dir.
+func (c *Config) Resolve(dir string) {
+	if c.PasswordFile != "" && !filepath.IsAbs(c.PasswordFile) {
+		c.PasswordFile = filepath.Join(dir, c.PasswordFile)
+	}
+}
+
 // Daemon returns the pgbouncer that c describes. It touches none.
 func (c *Config) Daemon(log hclog.Logger) (reload.Daemon, error) {
 	timeout, err := reload.Timeout("timeout", c.Timeout, 10*time.Second)

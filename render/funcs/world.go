@@ -38,6 +38,12 @@ type Waiting struct {
 	Err   error     // why the store can't tell; nil if it can
 }
 
+// Pending says whether the first answer is merely under way.
+func (w Waiting) Pending() bool { return w.Err == nil && w.Why == notAnswered }
+
+// notAnswered is why an execution waits for a store's first answer.
+const notAnswered = "not answered yet"
+
 func (w Waiting) String() string {
 	s := w.Query.String() + ": " + w.Why
 	if !w.Since.IsZero() {
@@ -54,7 +60,7 @@ func (w *World) answer(q watcher.Query) (a watcher.Answer, ok bool) {
 	w.Asked[q] = struct{}{}
 	a = w.Snapshot[q]
 	if a.Presence == watcher.Unknown {
-		w.wait(q, "not answered yet")
+		w.wait(q, notAnswered)
 		return a, false
 	}
 	return a, true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -46,6 +47,19 @@ type SSL struct {
 // defaultWait is how long Consul may hold a blocking query that sees no
 // change. Consul adds up to a sixteenth of it.
 const defaultWait = time.Minute
+
+// Resolve makes relative paths begin at dir.
+func (c *Config) Resolve(dir string) {
+	paths := []*string{&c.TokenFile}
+	if c.SSL != nil {
+		paths = append(paths, &c.SSL.Cert, &c.SSL.Key, &c.SSL.CACert, &c.SSL.CAPath)
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
 
 // Open returns a store for c. It connects to nothing yet.
 func (c *Config) Open() (watcher.Store, error) {

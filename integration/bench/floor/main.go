@@ -1,7 +1,8 @@
 // Command floor is the least that can be done when a leader key changes: a
-// blocking query for each key, a file, a rename, a signal. It checks nothing,
-// syncs nothing to disk and recovers from nothing: it is what the others are
-// measured against.
+// blocking query for each key, a file, a rename, a signal. It checks nothing
+// and recovers from nothing: it is what the others are measured against. With
+// SYNC=1 in its environment it also syncs the file before the rename, as
+// whoever wants a whole file after a power loss must.
 package main
 
 import (
@@ -51,7 +52,7 @@ func follow(client *http.Client, consul, scope, destination string, pid int) err
 			continue
 		}
 		last = string(pairs[0].Value)
-		if err := os.WriteFile(destination+".new", fmt.Appendf(nil, "leader=%s\n", last), 0o644); err != nil {
+		if err := write(destination+".new", fmt.Appendf(nil, "leader=%s\n", last)); err != nil {
 			return err
 		}
 		if err := os.Rename(destination+".new", destination); err != nil {
@@ -61,4 +62,19 @@ func follow(client *http.Client, consul, scope, destination string, pid int) err
 			return err
 		}
 	}
+}
+
+func write(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := f.Write(content); err != nil {
+		return err
+	}
+	if os.Getenv("SYNC") == "1" {
+		return f.Sync()
+	}
+	return nil
 }

@@ -1,0 +1,139 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+const vip = "10.88.0.100"
+
+// host is a network namespace with a keepalived, and a pgbaton that keeps it
+// in sync.
+type host struct{ namespace, dir string }
+
+// pairOfHosts makes two hosts with a line between them.
+func pairOfHosts(t *testing.T) [2]host {
+	t.Helper()
+	var hosts [2]host
+	for i := range hosts {
+		hosts[i] = host{fmt.Sprintf("pgbaton-it-%d-%d", os.Getpid(), i), t.TempDir()}
+		ip(t, "netns", "add", hosts[i].namespace)
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", hosts[i].namespace).Run() })
+	}
+	ip(t, "link", "add", "eth8", "netns", hosts[0].namespace, "type", "veth", "peer", "name", "eth8", "netns", hosts[1].namespace)
+	for i, h := range hosts {
+		ip(t, "-n", h.namespace, "addr", "add", fmt.Sprintf("10.88.0.%d/24", i+1), "dev", "eth8")
+		ip(t, "-n", h.namespace, "link", "set", "lo", "up")
+		ip(t, "-n", h.namespace, "link", "set", "eth8", "up")
+	}
+	return hosts
+}
+
+func ip(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(servertest.Need(t, "ip"), args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// run starts a program on the host.
+func (h host) run(t *testing.T, args ...string) *servertest.Process {
+	t.Helper()
+	return servertest.Start(t, exec.Command("ip", append([]string{"netns", "exec", h.namespace}, args...)...))
+}
+
+// pgbaton starts pgbaton for a member of the cluster in a state file.
+func (h host) pgbaton(t *testing.T, state, member string) *servertest.Process {
+	t.Helper()
+	config := servertest.File(t, filepath.Join(h.dir, "pgbaton.hcl"), fmt.Sprintf(`
+state_dir = "state"
+file {
+  path = %q
+}
+cluster "patroni" "main" {
+  scope = "batman"
+}
+target "keepalived" "vip" {
+  template {
+    source      = "builtin:keepalived.conf"
+    destination = "keepalived.conf"
+  }
+  pid_file = %q
+  vars = {
+    interface         = "eth8"
+    virtual_ipaddress = ["%s/24"]
+    follow_leader     = true
+    member            = %q
+    check             = ""
+    vrrp_version      = 3
+    advert_int        = 0.1
+  }
+}
+`, state, filepath.Join(h.dir, "pid"), vip, member), 0o644)
+	return h.run(t, binary, "run", "-config", config)
+}
+
+// holds is a condition: the host has the address, and the other has not.
+func (h host) holds(t *testing.T, other host) func() error {
+	return func() error {
+		has := func(h host) bool { return strings.Contains(ip(t, "-n", h.namespace, "-o", "addr"), vip+"/") }
+		if !has(h) || has(other) {
+			return fmt.Errorf("the address: %s %v, %s %v", h.namespace, has(h), other.namespace, has(other))
+		}
+		return nil
+	}
+}
+
+// TestKeepalivedFollowsTheLeader lets the address of two keepaliveds move with
+// the leader. Their first reloads fail, for they are started after pgbaton has
+// written their config: it has to try again.
+func TestKeepalivedFollowsTheLeader(t *testing.T) {
+	servertest.Need(t, "keepalived")
+	hosts := pairOfHosts(t)
+	state := filepath.Join(t.TempDir(), "state.yaml")
+	lead := func(leader string) {
+		t.Helper()
+		servertest.File(t, state+".new", fmt.Sprintf(`
+kv:
+  service/batman/leader: %s
+  service/batman/members/pg1: {conn_url: "postgres://10.88.0.1:5432/postgres", role: replica, state: running}
+  service/batman/members/pg2: {conn_url: "postgres://10.88.0.2:5432/postgres", role: replica, state: running}
+`, leader), 0o644)
+		if err := os.Rename(state+".new", state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lead("pg1")
+	for i, h := range hosts {
+		p := h.pgbaton(t, state, fmt.Sprintf("pg%d", i+1))
+		servertest.Eventually(t, "pgbaton finds no keepalived to reload", func() error {
+			if !strings.Contains(p.Output(), "the files are in place, but the daemon does not follow") {
+				return fmt.Errorf("pgbaton says:\n%s", p.Output())
+			}
+			return nil
+		})
+		h.run(t, "keepalived", "-n", "-l", "-P", "-f", filepath.Join(h.dir, "keepalived.conf"),
+			"-p", filepath.Join(h.dir, "pid"), "-r", filepath.Join(h.dir, "vrrp.pid"))
+		servertest.Eventually(t, "the reload is tried until it succeeds", func() error {
+			if !strings.Contains(p.Output(), "applied: target=keepalived.vip") {
+				return fmt.Errorf("pgbaton says:\n%s", p.Output())
+			}
+			return nil
+		})
+	}
+	servertest.Eventually(t, "the leader's host has the address", hosts[0].holds(t, hosts[1]))
+	for range 2 {
+		lead("pg2")
+		servertest.Eventually(t, "the address moves with the leader", hosts[1].holds(t, hosts[0]))
+		lead("pg1")
+		servertest.Eventually(t, "and back", hosts[0].holds(t, hosts[1]))
+	}
+}
