@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"text/template"
 	"text/template/parse"
 	"unicode/utf8"
@@ -40,31 +41,67 @@ func Parse(name, text string, d Delims) (*Template, error) {
 		line, col := position(text, invalidAt(text))
 		return nil, hint.Wrap(&Error{Name: name, Line: line, Column: col, Msg: "not valid UTF-8"}, "save the template as UTF-8")
 	}
-	t := &Template{name: name, text: text, world: &funcs.World{}, calls: map[string][]string{}, tick: func() error { return nil }}
-	m := funcs.Map(t.world)
-	m[tickName] = func() (string, error) { return "", t.tick() }
-	tree, err := template.New(name).Delims(d.Left, d.Right).Option("missingkey=error").Funcs(m).Parse(text)
+	trees, err := parse.Parse(name, text, d.Left, d.Right, known())
 	if err != nil {
 		return nil, parseError(name, text, err)
 	}
-	t.tree = tree
-	tick, err := template.New("").Funcs(m).Parse("{{" + tickName + "}}")
-	if err != nil {
-		return nil, err
+	t := &Template{name: name, text: text, world: &funcs.World{}, calls: map[string][]string{}, tick: func() error { return nil }}
+	used := map[string]bool{}
+	for _, tree := range trees {
+		walk(tree.Root, func(n parse.Node) {
+			switch n := n.(type) {
+			case *parse.RangeNode:
+				n.List.Nodes = slices.Insert(n.List.Nodes, 0, tick())
+			case *parse.CommandNode:
+				t.note(n)
+			case *parse.IdentifierNode:
+				used[n.Ident] = true
+			}
+		})
 	}
-	for _, part := range tree.Templates() {
-		if part.Tree != nil {
-			walk(part.Root, func(n parse.Node) {
-				switch n := n.(type) {
-				case *parse.RangeNode:
-					n.List.Nodes = slices.Insert(n.List.Nodes, 0, tick.Root.Nodes[0])
-				case *parse.CommandNode:
-					t.note(n)
-				}
-			})
+	t.tree = template.New(name).Option("missingkey=error").Funcs(t.bind(used))
+	for part, tree := range trees {
+		if _, err := t.tree.AddParseTree(part, tree); err != nil {
+			return nil, parseError(name, text, err)
 		}
 	}
 	return t, nil
+}
+
+// bind returns the functions that are used, bound to this template's world.
+// All of them would be some hundred kilobytes for each template.
+func (t *Template) bind(used map[string]bool) template.FuncMap {
+	m := template.FuncMap{tickName: func() (string, error) { return "", t.tick() }}
+	for name, fn := range funcs.Map(t.world) {
+		if used[name] {
+			m[name] = fn
+		}
+	}
+	return m
+}
+
+// known are the names of all functions, for the parser: it looks at no more.
+var known = sync.OnceValue(func() map[string]any {
+	m := map[string]any{tickName: true}
+	for _, name := range funcs.Names() {
+		m[name] = true
+	}
+	for _, builtin := range []string{
+		"and", "call", "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "or",
+		"print", "printf", "println", "slice", "urlquery",
+	} {
+		m[builtin] = true
+	}
+	return m
+})
+
+// tick makes the node that calls the function which ends endless loops.
+func tick() parse.Node {
+	trees, err := parse.Parse("", "{{"+tickName+"}}", "", "", map[string]any{tickName: true})
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	return trees[""].Root.Nodes[0]
 }
 
 // Name is what errors call the template.
@@ -114,6 +151,10 @@ func walk(n parse.Node, visit func(parse.Node)) {
 		for _, arg := range n.Args {
 			walk(arg, visit)
 		}
+	case *parse.IdentifierNode:
+		visit(n)
+	case *parse.ChainNode:
+		walk(n.Node, visit)
 	case *parse.IfNode:
 		branch(&n.BranchNode)
 	case *parse.WithNode:
