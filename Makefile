@@ -19,7 +19,7 @@ demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go 
 test: packages $(CONSUL) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
 	@integration/test.sh $(or $(PKG),./...)
 
-bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 7 minutes)
+bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 8 minutes)
 	@integration/bench.sh
 
 record: packages $(CONSUL) ## write the decoders' test data anew, from a real Patroni (Debian, root)

@@ -1,0 +1,215 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/reload"
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// plain is a kind with one setting.
+type plain struct {
+	Socket string `hcl:"socket,optional"`
+}
+
+func (p *plain) Daemon(hclog.Logger) (reload.Daemon, error) {
+	if p.Socket == "bad" {
+		return nil, hint.Wrap(errors.New("read socket: it is bad"), "take a good one")
+	}
+	return p, nil
+}
+func (p *plain) Check(context.Context, []reload.File) error { return nil }
+func (p *plain) Follow(context.Context, []reload.File, reload.Mark) (reload.Mark, error) {
+	return reload.Mark{}, nil
+}
+
+// shelf is a store with a path.
+type shelf struct {
+	Path string `hcl:"path,optional"`
+}
+
+func (s *shelf) Open() (watcher.Store, error) { return nil, errors.New("not opened in tests") }
+func (s *shelf) Resolve(dir string)           { s.Path = filepath.Join(dir, s.Path) }
+
+func load(t *testing.T, name, text string) (*Config, Problems, string) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, problems := Load([]string{path}, Options{
+		Kinds: Kinds{
+			Stores:  map[string]func() StoreSettings{"consul": func() StoreSettings { return &shelf{} }, "file": func() StoreSettings { return &shelf{} }},
+			Daemons: map[string]func() Daemon{"plain": func() Daemon { return &plain{} }},
+		},
+		Builtin: func(name string) (string, bool) { return `{{ var "port" 1 }}`, name == "x.cfg" }, Builtins: []string{"x.cfg"},
+	})
+	return c, problems, dir
+}
+
+const whole = `
+log_level = "debug"
+log_format = "json"
+state_dir = "state"
+file {
+  path = "s.yaml"
+}
+cluster "patroni" "main" {
+  scope      = "batman"
+  namespace  = "/db/"
+  datacenter = "dc2"
+  group      = 0
+  confirm    = ["role"]
+}
+cluster "patroni" "other" {}
+target "plain" "a" {
+  template {
+    source           = "builtin:x.cfg"
+    destination      = "out/x"
+    perms            = 0640
+    user             = "postgres"
+    group            = "12"
+    backup           = true
+    create_dest_dirs = true
+    left_delimiter   = "[["
+    right_delimiter  = "]]"
+  }
+  template {
+    contents    = "{{ var \"port\" 1 }} {{ var \"list\" }} {{ var \"f\" }} {{ var \"m\" }} {{ var \"b\" }}"
+    destination = "/etc/y"
+  }
+  vars = {
+    port = 6432
+    list = ["a", 1, true]
+    f    = 0.5
+    m    = { k = "v" }
+    b    = false
+  }
+  minimum = { web = 2 }
+  wait {
+    min = "1s"
+    max = "5s"
+  }
+  check         = ["true", "{file}"]
+  check_timeout = "250ms"
+  socket        = "/run"
+}
+`
+
+func TestLoad(t *testing.T) {
+	c, problems, dir := load(t, "c.hcl", whole)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	if c.LogLevel != "debug" || c.LogFormat != "json" || c.StateDir != filepath.Join(dir, "state") {
+		t.Errorf("top level: %+v", c)
+	}
+	if s := c.Store.Settings.(*shelf); c.Store.Kind != "file" || s.Path != filepath.Join(dir, "s.yaml") {
+		t.Errorf("store: %+v", c.Store)
+	}
+	main, other := c.Clusters[0], c.Clusters[1]
+	if main.Scope != "batman" || main.Namespace != "db" || main.Datacenter != "dc2" || main.Group != "0" || main.Confirm != "role" {
+		t.Errorf("cluster: %+v", main)
+	}
+	if other.Scope != "other" || other.Namespace != "service" || other.Group != "" || other.Confirm != "none" {
+		t.Errorf("cluster with defaults: %+v", other)
+	}
+	a := c.Targets[0]
+	if a.WaitMin != time.Second || a.WaitMax != 5*time.Second || a.CheckTimeout != 250*time.Millisecond || len(a.Check) != 2 ||
+		a.Minimum["web"] != 2 || a.Settings.(*plain).Socket != "/run" {
+		t.Errorf("target: %+v", a)
+	}
+	want := map[string]any{"port": 6432, "list": []any{"a", 1, true}, "f": 0.5, "m": map[string]any{"k": "v"}, "b": false}
+	if diff := cmp.Diff(want, a.Vars); diff != "" {
+		t.Errorf("vars (-want +have):\n%s", diff)
+	}
+	x, y := a.Templates[0], a.Templates[1]
+	if x.Name != "builtin:x.cfg" || x.Destination != filepath.Join(dir, "out/x") || *x.Perms != fs.FileMode(0o640) ||
+		x.User != "postgres" || x.Group != "12" || !x.Backup || !x.MakeDirs || x.Left != "[[" || x.Right != "]]" {
+		t.Errorf("template: %+v", x)
+	}
+	if y.Destination != "/etc/y" || y.Perms != nil || !strings.HasPrefix(y.Text, "{{ var") || y.Name != "contents for /etc/y" {
+		t.Errorf("template: %+v", y)
+	}
+}
+
+// TestMistakes has one mistake in each config, with what is said of it.
+func TestMistakes(t *testing.T) {
+	target := func(body string) string {
+		return "target \"plain\" \"a\" {\n  template {\n    contents    = \"x\"\n    destination = \"/x\"\n  }\n" + body + "\n}\n"
+	}
+	for name, c := range map[string]struct{ text, place, message, hint string }{
+		"log level":       {"log_level = \"loud\"\n" + target(""), "1:1", `there is no log level "loud"`, "one of trace, debug, info, warn, error"},
+		"log format":      {"log_format = \"xml\"\n" + target(""), "1:1", `there is no log format "xml"`, "plain or json"},
+		"two stores":      {"consul {}\nfile {}\n" + target(""), "2:1", "a second store, file: there is consul already", "keep one of them"},
+		"store setting":   {"file {\n  pth = \"x\"\n}\n" + target(""), "2:3", "Unsupported argument", `did you mean "path"?`},
+		"cluster twice":   {"cluster \"patroni\" \"m\" {}\ncluster \"patroni\" \"m\" {}\n" + target(""), "2:1", `cluster "m" is there twice`, ""},
+		"way to confirm":  {"cluster \"patroni\" \"m\" {\n  confirm = [\"vote\"]\n}\n" + target(""), "2:3", `there is no way to confirm named "vote"`, `"none" trusts`},
+		"target name":     {strings.Replace(target(""), `"a"`, `"a/b"`, 1), "1:1", `target name "a/b"`, "letters, digits, - and _"},
+		"no template":     {"target \"plain\" \"a\" {\n}\n", "1:1", "target plain a has no template", "add a template block"},
+		"duration":        {target("  check_timeout = \"soon\""), "6:3", `check_timeout "soon" is no duration`, `write it as "5s"`},
+		"wait":            {target("  wait {\n    min = \"5s\"\n    max = \"1s\"\n  }"), "6:3", "wait: max is shorter than min", ""},
+		"vars":            {target("  vars = [1]"), "6:3", "vars is no map", "listen_port = 6432"},
+		"unused var":      {target("  vars = { prot = 1 }"), "6:3", `no template asks for var "prot"`, "its templates ask for none"},
+		"kind's setting":  {target("  soket = \"x\""), "6:3", "Unsupported argument", `did you mean "socket"?`},
+		"common setting":  {target("  minimun = {}"), "6:3", "Unsupported argument", `did you mean "minimum"?`},
+		"kind says no":    {target("  socket = \"bad\""), "1:1", "read socket: it is bad", "take a good one"},
+		"type":            {target("  check = 5"), "6:11", "list of string required", ""},
+		"template's word": {strings.Replace(target(""), "contents ", "content  ", 1), "3:5", "Unsupported argument", `did you mean "contents"?`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, problems, _ := load(t, "c.hcl", c.text)
+			if config != nil || !problems.Fatal() {
+				t.Fatalf("it was taken: %+v", config)
+			}
+			for _, p := range problems {
+				if strings.HasSuffix(p.Place(), "c.hcl:"+c.place) && strings.Contains(p.Message, c.message) && strings.Contains(p.Hint, c.hint) && p.Text != "" {
+					return
+				}
+			}
+			t.Errorf("want %s: %s, hint %s; have:\n%v", c.place, c.message, c.hint, problems)
+		})
+	}
+}
+
+func TestJSON(t *testing.T) {
+	c, problems, _ := load(t, "c.json", `{"log_level": "warn", "file": {"path": "s"}, "target": {"plain": {"a": {
+		"template": [{"contents": "{{ var \"p\" }}", "destination": "/x"}, {"contents": "y", "destination": "/y", "perms": "0600"}],
+		"vars": {"p": [1, "two"]}, "socket": "/run"}}}}`)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	a := c.Targets[0]
+	if len(a.Templates) != 2 || *a.Templates[1].Perms != 0o600 || !cmp.Equal(a.Vars, map[string]any{"p": []any{1, "two"}}) {
+		t.Errorf("target: %+v", a)
+	}
+	_, problems, _ = load(t, "c.json", `{"target": {"plain": {"a": {"template": {"contents": "x", "destination": "/x"}, "soket": "y"}}}}`)
+	if !problems.Fatal() || !strings.Contains(problems.Error(), `did you mean "socket"?`) {
+		t.Errorf("a mistake in JSON: %v", problems)
+	}
+}
+
+// FuzzLoad reads any text as a config: it is taken or refused with a place,
+// never a panic.
+func FuzzLoad(f *testing.F) {
+	f.Add(whole)
+	f.Add("target \"plain\" \"a\" {\n template {\n contents = <<EOT\nx\nEOT\n destination = \"/x\"\n}\n}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, problems, _ := load(t, "c.hcl", text)
+		if (c == nil) != problems.Fatal() {
+			t.Errorf("config %v with problems %v", c, problems)
+		}
+	})
+}
