@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Pending is a rename that was decided on: enough to finish it after a kill.
@@ -57,7 +58,9 @@ func (s *Set) Sync() error {
 			continue
 		}
 		done[dir] = true
-		if err := syncPath(dir); err != nil {
+		err := syncPath(dir)
+		// Some file systems (FUSE, 9p) have no such thing.
+		if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
 			return explain("sync folder "+dir, err)
 		}
 	}

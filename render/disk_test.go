@@ -103,6 +103,32 @@ func TestStagedIsNeverReadableWider(t *testing.T) {
 	left(t, dir)
 }
 
+// TestSetgidFolder asks for one group in a folder that gives files another.
+func TestSetgidFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chown(dir, 0, 65534); err != nil {
+		t.Fatalf("give a folder a group: %v (run the tests as root, with `make test`)", err)
+	}
+	if err := os.Chmod(dir, 0o755|os.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	uid, gid := 0, 0
+	f := render.File{Destination: render.Destination{Path: filepath.Join(dir, "f"), Perms: mode(0o640), User: &uid, Group: &gid}, Content: []byte("secret")}
+	if err := put(t, f); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(f.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stat := info.Sys().(*syscall.Stat_t); stat.Gid != 0 {
+		t.Errorf("the group is %d", stat.Gid)
+	}
+	if set, err := render.Stage([]render.File{f}); err != nil || set.Changed() {
+		t.Errorf("the same again: %v, changed %v", err, set.Changed())
+	}
+}
+
 func TestUnchangedIsNotTouched(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	f := render.File{Destination: render.Destination{Path: path, Perms: mode(0o600)}, Content: []byte("x")}

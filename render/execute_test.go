@@ -106,6 +106,7 @@ func TestFunctions(t *testing.T) {
 		{`{{ split "," "a" | containsNone (list "b") }}{{ split "," "a" | containsNotAll (list "a" "b") }}`, "truetrue"},
 		{`{{ timestamp }} {{ timestamp "unix" }} {{ now | date "2006" }}`, "2026-01-02T03:04:05Z 1767323045 2026"},
 		{`{{ "a" | base64Encode | base64Decode }}{{ "a" | sha256Hex | trunc 4 }}`, "aca97"},
+		{`{{ define "only" }}x{{ end }}|{{ template "only" }}`, "|x"},
 		{`{{ "pg-1.x" | slug }} {{ "abc" | sprig_upper }} {{ default "d" "" }}`, "pg-1_x ABC d"},
 		{`{{ var "port" 5432 }} {{ var "name" }} {{ var "unset" "d" }}`, "6432 n d"},
 	} {
@@ -195,6 +196,7 @@ func TestEndlessTemplateIsEnded(t *testing.T) {
 		"{{ range 1000000000000 }}{{ end }}",
 		"{{ range until 1000000 }}{{ range until 1000000 }}{{ end }}{{ end }}",
 		`{{ define "a" }}{{ template "a" }}{{ end }}{{ template "a" }}`,
+		`{{ define "f" }}{{ if gt . 0 }}{{ template "f" (sub . 1) }}{{ template "f" (sub . 1) }}{{ end }}{{ end }}{{ template "f" 60 }}`,
 	} {
 		tmpl, err := render.Parse("t", text, render.Delims{})
 		if err != nil {
@@ -242,10 +244,10 @@ func TestCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if vars := tmpl.Calls("var"); len(vars) != 3 {
-		t.Errorf("vars are %v", vars)
+	if vars, all := tmpl.Calls("var"); len(vars) != 3 || !all {
+		t.Errorf("vars are %v, all %v", vars, all)
 	}
-	if clusters := tmpl.Calls("cluster"); len(clusters) != 1 || clusters[0] != "main" {
+	if clusters, _ := tmpl.Calls("cluster"); len(clusters) != 1 || clusters[0] != "main" {
 		t.Errorf("clusters are %v", clusters)
 	}
 }

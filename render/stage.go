@@ -167,11 +167,10 @@ func write(s Staged) error {
 	if _, err := f.Write(s.Content); err != nil {
 		return err
 	}
-	// The owner first: a mode for the group is meant for that group alone.
-	if s.UID != os.Geteuid() || s.GID != os.Getegid() {
-		if err := f.Chown(s.UID, s.GID); err != nil {
-			return err
-		}
+	// The owner first: a mode for the group is meant for that group alone. It
+	// is set in any case, for a setgid folder gives files a group of its own.
+	if err := f.Chown(s.UID, s.GID); err != nil {
+		return err
 	}
 	if err := f.Chmod(s.Mode); err != nil {
 		return err

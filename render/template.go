@@ -27,11 +27,17 @@ type Template struct {
 	tree  *template.Template
 	world *funcs.World // what the functions of the running execution see
 	tick  func() error // interrupts the running execution
-	calls map[string][]string
+	calls map[string]*calls
 }
 
-// tickName is the function that Parse puts into each loop, so that one without
-// an end can be ended.
+// calls are the first arguments that a function is called with.
+type calls struct {
+	texts   []string
+	unknown bool // some are not written out
+}
+
+// tickName is the function that Parse puts into each loop and each definition,
+// so that one without an end can be ended.
 const tickName = "pgbatonTick"
 
 // Parse parses text. name is what errors call it: its path, or that it came
@@ -45,9 +51,10 @@ func Parse(name, text string, d Delims) (*Template, error) {
 	if err != nil {
 		return nil, parseError(name, text, err)
 	}
-	t := &Template{name: name, text: text, world: &funcs.World{}, calls: map[string][]string{}, tick: func() error { return nil }}
+	t := &Template{name: name, text: text, world: &funcs.World{}, calls: map[string]*calls{}, tick: func() error { return nil }}
 	used := map[string]bool{}
 	for _, tree := range trees {
+		tree.Root.Nodes = slices.Insert(tree.Root.Nodes, 0, tick()) // for templates that call themselves
 		walk(tree.Root, func(n parse.Node) {
 			switch n := n.(type) {
 			case *parse.RangeNode:
@@ -107,19 +114,36 @@ func tick() parse.Node {
 // Name is what errors call the template.
 func (t *Template) Name() string { return t.name }
 
-// Calls lists the first arguments with which the template calls a function, as
-// far as they are written out: the vars it may ask for, the clusters it uses.
-func (t *Template) Calls(function string) []string { return t.calls[function] }
+// Calls lists the first arguments with which the template calls a function: the
+// vars that it may ask for, the clusters that it uses. all is false if some are
+// not written out.
+func (t *Template) Calls(function string) (texts []string, all bool) {
+	c := t.calls[function]
+	if c == nil {
+		return nil, true
+	}
+	return c.texts, !c.unknown
+}
 
 func (t *Template) note(n *parse.CommandNode) {
-	if len(n.Args) < 2 {
+	fn, isName := n.Args[0].(*parse.IdentifierNode)
+	if !isName {
 		return
 	}
-	fn, isName := n.Args[0].(*parse.IdentifierNode)
-	arg, isText := n.Args[1].(*parse.StringNode)
-	if isName && isText && !slices.Contains(t.calls[fn.Ident], arg.Text) {
-		t.calls[fn.Ident] = append(t.calls[fn.Ident], arg.Text)
+	c := t.calls[fn.Ident]
+	if c == nil {
+		c = &calls{}
+		t.calls[fn.Ident] = c
 	}
+	if len(n.Args) > 1 {
+		if arg, isText := n.Args[1].(*parse.StringNode); isText {
+			if !slices.Contains(c.texts, arg.Text) {
+				c.texts = append(c.texts, arg.Text)
+			}
+			return
+		}
+	}
+	c.unknown = true
 }
 
 // walk visits n and every node below it.

@@ -65,13 +65,13 @@ func TestVarsAreDocumented(t *testing.T) {
 				}
 				documented = append(documented, d.name)
 			}
-			for _, called := range tmpl.Calls("var") {
+			for _, called := range calls(tmpl, "var") {
 				if !slices.Contains(documented, called) {
 					t.Errorf("var %s has no comment of the form {{- /* %[1]s (KIND, DEFAULT): … */ -}} above it", called)
 				}
 			}
-			if calls := strings.Count(text, ` var "`); calls != len(documented) || len(documented) != len(tmpl.Calls("var")) {
-				t.Errorf("%d calls of var, %d documented: each is declared once, at the top", calls, len(documented))
+			if n := strings.Count(text, ` var "`); n != len(documented) || len(documented) != len(calls(tmpl, "var")) {
+				t.Errorf("%d calls of var, %d documented: each is declared once, at the top", n, len(documented))
 			}
 		})
 	}
@@ -215,4 +215,9 @@ func member(name, address, api, role string) string {
 	quoted := func(s string) string { return strings.ReplaceAll(strconv.Quote(s), `\\n`, `\n`) }
 	return "  " + quoted("service/batman/members/"+name) + ": {conn_url: " + quoted("postgres://"+address+"/postgres") +
 		", api_url: " + quoted(api) + ", state: running, role: " + role + "}\n"
+}
+
+func calls(t *render.Template, function string) []string {
+	texts, _ := t.Calls(function)
+	return texts
 }

@@ -31,6 +31,7 @@ type assembly struct {
 	specs    []target.Spec
 	store    watcher.Store
 	local    *file.Local
+	tracker  *baton.Tracker
 }
 
 // load reads a config with the real kinds and templates.
@@ -52,10 +53,11 @@ func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error
 			Datacenter: cl.Datacenter, Trust: cluster.Trust(cl.Confirm),
 		})
 	}
+	a.tracker = baton.New(store, a.clusters, log)
 	a.watcher = watcher.New(map[string]watcher.Store{
 		watcher.Catalog:  store,
 		watcher.Local:    a.local,
-		watcher.Clusters: baton.New(store, a.clusters, log),
+		watcher.Clusters: a.tracker,
 	}, log)
 	for _, t := range c.Targets {
 		spec, err := a.spec(t, owners, log)

@@ -63,7 +63,8 @@ func checkTemplate(c *config.Config, t config.Template) config.Problems {
 	for _, cl := range c.Clusters {
 		names = append(names, cl.Name)
 	}
-	for _, name := range parsed.Calls("cluster") {
+	used, _ := parsed.Calls("cluster")
+	for _, name := range used {
 		if !slices.Contains(names, name) {
 			p := config.Problem{File: t.Name, Message: fmt.Sprintf("no cluster block is named %q", name)}
 			if near := render.Nearest(name, names); near != "" {

@@ -18,6 +18,7 @@ import (
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/target"
 	"github.com/pgbaton/pgbaton/reload"
+	"github.com/pgbaton/pgbaton/render"
 )
 
 func main() {
@@ -115,11 +116,12 @@ func report(w io.Writer, err error) int {
 	var exit *exitError
 	var problems config.Problems
 	var waiting *target.WaitingError
+	var template *render.Error
 	code := exitFailed
 	switch {
 	case errors.As(err, &exit):
 		code = exit.code
-	case errors.As(err, &problems):
+	case errors.As(err, &problems), errors.As(err, &template):
 		code = exitConfig
 	case errors.As(err, &waiting):
 		code = exitWaiting

@@ -166,6 +166,9 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if d.current != nil {
+		a.tracker.Inherit(d.current.tracker)
+	}
 	ctx, d.cancel = context.WithCancel(ctx)
 	d.group, d.current, d.loops = &errgroup.Group{}, a, nil
 	changed := make(chan struct{}, 1)

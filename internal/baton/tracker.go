@@ -57,6 +57,20 @@ func New(keys watcher.Store, defs []Definition, log hclog.Logger) *Tracker {
 	return t
 }
 
+// Inherit takes over what old knew of clusters that are defined alike, so that
+// a config that is read again forgets no leader.
+func (t *Tracker) Inherit(old *Tracker) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, b := range old.batons {
+		if old.defs[name] == t.defs[name] {
+			t.batons[name] = b
+		}
+	}
+}
+
 // Fetch implements watcher.Store. Its value is a cluster.Baton.
 func (t *Tracker) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
 	def, ok := t.defs[q.Path]

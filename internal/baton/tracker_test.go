@@ -76,6 +76,27 @@ func TestTracker(t *testing.T) {
 	}
 }
 
+func TestInherit(t *testing.T) {
+	keys := &shelf{}
+	keys.set("pg1", "100")
+	def := Definition{Name: "main", Scope: "batman", Namespace: "service", Trust: cluster.TrustKey}
+	old := New(keys, []Definition{def}, hclog.NewNullLogger())
+	if _, err := old.Fetch(t.Context(), query, 0); err != nil {
+		t.Fatal(err)
+	}
+	keys.pairs = keys.pairs[1:] // the leader key is gone when the config is read again
+	other := def
+	other.Scope = "robin"
+	for want, d := range map[string]Definition{"pg1": def, "": other} {
+		tr := New(keys, []Definition{d}, hclog.NewNullLogger())
+		tr.Inherit(old)
+		a, err := tr.Fetch(t.Context(), query, 0)
+		if b := a.Value.(cluster.Baton); err != nil || b.Term.Leader != want {
+			t.Errorf("scope %s: leader %q, error %v; want %q", d.Scope, b.Term.Leader, err, want)
+		}
+	}
+}
+
 func TestPrefix(t *testing.T) {
 	for want, d := range map[string]Definition{
 		"service/batman/":   {Namespace: "service", Scope: "batman"},

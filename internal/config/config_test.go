@@ -87,7 +87,7 @@ target "plain" "a" {
     right_delimiter  = "]]"
   }
   template {
-    contents    = "{{ var \"port\" 1 }} {{ var \"list\" }} {{ var \"f\" }} {{ var \"m\" }} {{ var \"b\" }}"
+    contents    = "{{ var \"port\" 1 }} {{ var \"list\" }} {{ var \"f\" }} {{ var \"m\" }} {{ var \"b\" }} {{ service \"a.web@dc2|any\" }}"
     destination = "/etc/y"
   }
   vars = {
@@ -145,6 +145,16 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestNamesMadeUp has templates whose vars can't be known before they run.
+func TestNamesMadeUp(t *testing.T) {
+	for _, text := range []string{`{{ \"db\" | var }}`, `{{ range list \"db\" }}{{ var . }}{{ end }}`} {
+		_, problems, _ := load(t, "c.hcl", "target \"plain\" \"a\" {\n template {\n contents = \""+text+"\"\n destination = \"/x\"\n }\n vars = { db = 1 }\n}\n")
+		if len(problems) > 0 {
+			t.Errorf("%s: %v", text, problems)
+		}
+	}
+}
+
 // TestMistakes has one mistake in each config, with what is said of it.
 func TestMistakes(t *testing.T) {
 	target := func(body string) string {
@@ -163,6 +173,7 @@ func TestMistakes(t *testing.T) {
 		"wait":            {target("  wait {\n    min = \"5s\"\n    max = \"1s\"\n  }"), "6:3", "wait: max is shorter than min", ""},
 		"vars":            {target("  vars = [1]"), "6:3", "vars is no map", "listen_port = 6432"},
 		"unused var":      {target("  vars = { prot = 1 }"), "6:3", `no template asks for var "prot"`, "its templates ask for none"},
+		"unused minimum":  {target("  minimum = { wbe = 2 }"), "6:3", `no template asks for service "wbe"`, "its templates ask for none"},
 		"kind's setting":  {target("  soket = \"x\""), "6:3", "Unsupported argument", `did you mean "socket"?`},
 		"common setting":  {target("  minimun = {}"), "6:3", "Unsupported argument", `did you mean "minimum"?`},
 		"kind says no":    {target("  socket = \"bad\""), "1:1", "read socket: it is bad", "take a good one"},

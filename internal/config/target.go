@@ -108,7 +108,7 @@ func (l *loader) target(b targetBlock) Target {
 	for _, tb := range b.Templates {
 		t.Templates = append(t.Templates, l.template(tb))
 	}
-	l.unusedVars(t, where(b.Body, "vars", b.Range))
+	l.unused(t, b.Body)
 
 	kind := l.kinds.Daemons[b.Kind]
 	if kind == nil {
@@ -176,33 +176,57 @@ func (l *loader) template(b templateBlock) Template {
 	return t
 }
 
-// unusedVars finds vars that no template asks for: mostly typos. Templates
-// that can't be parsed yet hide what they ask for.
-func (l *loader) unusedVars(t Target, at hcl.Range) {
-	var asked []string
+// unused finds vars and minimums that no template asks for: mostly typos. It
+// gives up where that can't be known: a template that may change while we run,
+// or that does not parse, or that makes names up.
+func (l *loader) unused(t Target, body hcl.Body) {
+	var vars, services []string
 	for _, tmpl := range t.Templates {
 		if tmpl.Source != "" {
-			return // it may change while we run
+			return
 		}
 		parsed, err := render.Parse(tmpl.Name, tmpl.Text, render.Delims{Left: tmpl.Left, Right: tmpl.Right})
 		if err != nil {
 			return // reported with its own place
 		}
-		asked = append(asked, parsed.Calls("var")...)
+		v, allVars := parsed.Calls("var")
+		s, allServices := parsed.Calls("service")
+		if !allVars || !allServices {
+			return
+		}
+		vars = append(vars, v...)
+		for _, text := range s {
+			services = append(services, serviceName(text))
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Vars)) {
-		if slices.Contains(asked, name) {
-			continue
-		}
-		advice := "its templates ask for " + strings.Join(slices.Sorted(slices.Values(asked)), ", ")
-		if len(asked) == 0 {
-			advice = "its templates ask for none"
-		}
-		if near := render.Nearest(name, asked); near != "" {
-			advice = fmt.Sprintf("did you mean %q?", near)
-		}
-		l.errorf(at, advice, "target %s %s: no template asks for var %q", t.Kind, t.Name, name)
+		l.unasked(where(body, "vars", t.Range), t, "var", name, vars)
 	}
+	for _, name := range slices.Sorted(maps.Keys(t.Minimum)) {
+		l.unasked(where(body, "minimum", t.Range), t, "service", name, services)
+	}
+}
+
+func (l *loader) unasked(at hcl.Range, t Target, what, name string, asked []string) {
+	if slices.Contains(asked, name) {
+		return
+	}
+	advice := "its templates ask for " + strings.Join(slices.Sorted(slices.Values(asked)), ", ")
+	if len(asked) == 0 {
+		advice = "its templates ask for none"
+	}
+	if near := render.Nearest(name, asked); near != "" {
+		advice = fmt.Sprintf("did you mean %q?", near)
+	}
+	l.errorf(at, advice, "target %s %s: no template asks for %s %q", t.Kind, t.Name, what, name)
+}
+
+// serviceName is the name in [TAG.]NAME[?…][@…][~…][|…].
+func serviceName(text string) string {
+	if i := strings.IndexAny(text, "?@~|"); i >= 0 {
+		text = text[:i]
+	}
+	return text[strings.LastIndexByte(text, '.')+1:]
 }
 
 func (l *loader) duration(r hcl.Range, name, text string) time.Duration {

@@ -17,7 +17,8 @@ type outcome struct {
 	err       error
 	committed bool // the files are on disk
 	mark      reload.Mark
-	idle      bool // nothing had to be done
+	idle      bool  // nothing had to be done
+	unsynced  error // the folders are not on disk yet
 	check     time.Duration
 	follow    time.Duration
 }
@@ -53,12 +54,9 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	out.follow = time.Since(begun)
 	// The daemon need not wait for the disk: it follows a whole file either
 	// way. But nothing is recorded before the disk has it.
-	unsynced := set.Sync()
-	switch {
-	case err != nil:
+	out.unsynced = set.Sync()
+	if err != nil {
 		out.err = fmt.Errorf("reload: %w", err)
-	case unsynced != nil:
-		out.err = unsynced
 	}
 	out.mark = mark
 	return out

@@ -33,6 +33,8 @@ type Loop struct {
 	tries  Tries
 	told   string // the trouble that was logged last
 
+	superseded bool // an action was cancelled since the last that came to its end
+
 	mu    sync.Mutex
 	state State
 }
@@ -94,8 +96,7 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		if once && w.Err != nil {
 			return w.Err
 		}
-		if running != nil && running.hash != w.Hash {
-			// Superseded: what it was about to do is not wanted any more.
+		if running != nil && l.supersedes(w, running) {
 			l.finish(running.stop(), true)
 			running = nil
 		}
@@ -103,9 +104,12 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		if running == nil {
 			var do Action
 			do, again = Decide(w, settle, l.done, l.tries, now)
+			if do == Rest && l.inSync(w) {
+				l.source.Rested(w.Hash)
+			}
 			if do != Rest {
 				running = l.begin(ctx, do, w)
-			} else if once && len(w.Waiting) == 0 && l.done.Followed == w.Hash && w.Hash != "" {
+			} else if once && len(w.Waiting) == 0 && l.inSync(w) {
 				return nil
 			}
 		}
@@ -173,16 +177,34 @@ func (l *Loop) start() {
 	l.done.Followed = record.Followed
 }
 
+// inSync says whether the disk holds what is wanted and the daemon was seen to
+// follow it.
+func (l *Loop) inSync(w Wanted) bool {
+	return w.Hash != "" && l.done.Committed == w.Hash && l.done.Followed == w.Hash
+}
+
+// supersedes says whether a running action is to be cancelled for what is
+// wanted now. A new leader always wins; anything else once, until an action
+// came to its end: else values that change faster than the daemon checks them
+// would keep it from ever following.
+func (l *Loop) supersedes(w Wanted, running *action) bool {
+	if running.hash == w.Hash {
+		return false
+	}
+	return !l.superseded || !maps.Equal(running.leaders, w.Leaders)
+}
+
 // action is a running action.
 type action struct {
-	hash   string
-	cancel context.CancelFunc
-	out    chan outcome
+	hash    string
+	leaders map[string]string
+	cancel  context.CancelFunc
+	out     chan outcome
 }
 
 func (l *Loop) begin(ctx context.Context, do Action, w Wanted) *action {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &action{hash: w.Hash, cancel: cancel, out: make(chan outcome, 1)}
+	a := &action{hash: w.Hash, leaders: w.Leaders, cancel: cancel, out: make(chan outcome, 1)}
 	go func() {
 		defer cancel()
 		a.out <- l.perform(ctx, do, w)
@@ -213,14 +235,15 @@ func (l *Loop) finish(out outcome, superseded bool) {
 		l.done.Committed = out.hash
 	}
 	l.done.Followed = l.record.Followed
+	l.superseded = superseded
 	switch {
 	case out.err == nil:
 		l.record.Followed, l.record.Mark = out.hash, out.mark
 		l.done.Followed = out.hash
 		l.tries, l.told = Tries{}, ""
-		l.source.Rested()
+		l.source.Rested(out.hash)
 		if !out.idle {
-			if err := l.records.Save(l.record); err != nil {
+			if err := l.remember(out.unsynced); err != nil {
 				l.log.Error("the daemon follows, but a restart will make it follow again", "error", err)
 			}
 			l.log.Info("applied", "proof", out.mark.Proof.String(), "how", out.mark.How,
@@ -252,6 +275,14 @@ func (l *Loop) finish(out outcome, superseded bool) {
 	})
 }
 
+// remember saves the record, unless the files may be gone after a power loss.
+func (l *Loop) remember(unsynced error) error {
+	if unsynced != nil {
+		return unsynced
+	}
+	return l.records.Save(l.record)
+}
+
 // tell reports what the wanted files wait for, once for each reason.
 func (l *Loop) tell(w Wanted) {
 	reasons := make([]string, len(w.Waiting))
@@ -267,7 +298,7 @@ func (l *Loop) tell(w Wanted) {
 	}
 	l.set(func(s *State) {
 		s.Waiting, s.Leaders = waiting, w.Leaders
-		s.InSync = w.Hash != "" && w.Hash == l.done.Followed && waiting == "" && w.Err == nil
+		s.InSync = l.inSync(w) && waiting == "" && w.Err == nil
 		if w.Err != nil {
 			s.Err = w.Err
 		} else if s.InSync {
@@ -294,7 +325,7 @@ func (l *Loop) set(change func(*State)) {
 	l.mu.Lock()
 	before := l.state
 	change(&l.state)
-	same := before.InSync == l.state.InSync && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && (before.Err == nil) == (l.state.Err == nil)
+	same := before.InSync == l.state.InSync && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && errorText(before.Err) == errorText(l.state.Err)
 	l.mu.Unlock()
 	if !same && l.changed != nil {
 		l.changed()
@@ -307,4 +338,11 @@ func after(at time.Time) <-chan time.Time {
 		return nil
 	}
 	return time.After(time.Until(at))
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

@@ -311,6 +311,57 @@ func TestNewerValueSupersedesAHangingCheck(t *testing.T) {
 	})
 }
 
+// TestConstantChangeDoesNotStarve changes a value faster than the daemon checks
+// it.
+func TestConstantChangeDoesNotStarve(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dir, keyTemplate)
+		b.daemon.check = func(ctx context.Context, _ string) error {
+			select {
+			case <-time.After(3 * time.Second):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		b.start()
+		for i := range 60 {
+			b.store.set("k", fmt.Sprint(i))
+			time.Sleep(time.Second)
+		}
+		if n := strings.Count(b.daemon.story(), " "); n < 5 {
+			t.Errorf("in a minute of changes the daemon followed %q", b.daemon.story())
+		}
+		time.Sleep(time.Minute)
+		if !strings.HasSuffix(b.daemon.story(), " 59") {
+			t.Errorf("in the end the daemon followed %q", b.daemon.story())
+		}
+		b.stop()
+	})
+}
+
+func TestRefusedAtTheStartIsNotInSync(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dir, keyTemplate)
+		b.store.set("k", "one")
+		b.start()
+		b.expect("first", "one")
+		b.stop()
+		if err := os.WriteFile(b.path("out"), []byte("by hand"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.daemon.check = func(context.Context, string) error { return reload.ErrRefused }
+		b.start()
+		b.expect("refused", "one")
+		if s := b.loop.State(); s.InSync || s.Err == nil {
+			t.Errorf("the disk holds %q, and the state is %+v", b.content("out"), s)
+		}
+		b.stop()
+	})
+}
+
 func TestBrokenEditKeepsTheOldTemplate(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -411,6 +462,24 @@ func TestAskingForSomethingNewForEver(t *testing.T) {
 		if err := b.loop.State().Err; err == nil || !strings.Contains(err.Error(), "asked for something new 100 times in a row") {
 			t.Errorf("state is %+v", b.loop.State())
 		}
+		b.stop()
+	})
+}
+
+// TestWaitingWhileOthersChange changes a name that is looked up many times
+// while something else is absent.
+func TestWaitingWhileOthersChange(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dir, `{{ key "absent" }} {{ keyOrDefault (key "name") "none" }}`)
+		b.store.set("name", "n")
+		b.start()
+		for i := range 3 * maxPasses {
+			b.store.set("name", fmt.Sprintf("n%d", i))
+			time.Sleep(time.Second)
+		}
+		b.store.set("absent", "there")
+		b.expect("in the end", "there none")
 		b.stop()
 	})
 }

@@ -89,9 +89,12 @@ func (r Records) Lock(id string) (*os.File, error) {
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("lock target: %w", err), "set state_dir to a folder that pgbaton may write")
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
 		return nil, errors.Join(hint.Wrap(fmt.Errorf("lock target %s: another pgbaton has it", id),
 			"stop the other one, or give this one a state_dir of its own"), f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock target %s: %w", id, err), f.Close())
 	}
 	return f, nil
 }

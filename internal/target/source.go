@@ -165,6 +165,8 @@ func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now ti
 			return 0
 		}
 		maps.Copy(p.asked, p.result.Asked)
+	default:
+		p.passes = 0 // it waits for what it asked for before
 	}
 	return asked
 }
@@ -219,8 +221,13 @@ func (s *Source) collect(snap watcher.Snapshot, now time.Time) {
 	}
 }
 
-// Rested says that what is wanted was applied: the next change begins anew.
-func (s *Source) Rested() { s.wanted.First, s.wanted.Urgent = time.Time{}, false }
+// Rested says that hash was applied: if it is still what is wanted, the next
+// change begins anew.
+func (s *Source) Rested(hash string) {
+	if s.wanted.Hash == hash {
+		s.wanted.First, s.wanted.Urgent = time.Time{}, false
+	}
+}
 
 // leaders names the confirmed leader of each cluster that the templates use.
 func (s *Source) leaders(snap watcher.Snapshot) map[string]string {

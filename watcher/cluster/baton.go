@@ -44,6 +44,17 @@ const lead = time.Second
 // The last confirmed leader stays until the next one is confirmed, whatever
 // happens to its keys meanwhile.
 func Next(prev Baton, seen Cluster, trust Trust, now time.Time) Baton {
+	if prev.Confirmed != nil && seen.nothing() {
+		// A store that lost everything, or a token that sees nothing: no reason
+		// to take the replicas away.
+		kept := prev.Seen
+		kept.Key, kept.Leader, kept.StandbyLeader, kept.Failover = LeaderKey{}, nil, nil, nil
+		kept.Problems = []string{"scope " + kept.Scope + ": all its keys are gone"}
+		seen = kept
+	}
+	if seen.System == "" {
+		seen.System = prev.Term.System
+	}
 	next := Baton{Seen: seen, Confirmed: prev.Confirmed, Term: prev.Term}
 	named := seen.Leader
 	if seen.Standby {
@@ -68,6 +79,11 @@ func Next(prev Baton, seen Cluster, trust Trust, now time.Time) Baton {
 		next.Since = prev.Since
 	}
 	return next
+}
+
+// nothing says whether there is no key at all.
+func (c *Cluster) nothing() bool {
+	return len(c.Members) == 0 && c.Key.Name == "" && c.System == "" && len(c.Problems) == 0
 }
 
 // continues says whether term is the one that prev confirmed.

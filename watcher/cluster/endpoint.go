@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -18,10 +19,11 @@ func (e Endpoint) String() string { return net.JoinHostPort(e.Host, strconv.Itoa
 
 // parseConnURL reads the hosts of a libpq URL: several with a port each, or
 // one port for all, IPv6 in brackets. Credentials and parameters are ignored.
+// Its errors repeat nothing of the URL, which may hold a password.
 func parseConnURL(text string) ([]Endpoint, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok || (scheme != "postgres" && scheme != "postgresql") {
-		return nil, fmt.Errorf("conn_url %q is no postgres:// URL", text)
+		return nil, errors.New("its URL does not begin with postgres://")
 	}
 	rest, _, _ = strings.Cut(rest, "?")
 	authority, _, _ := strings.Cut(rest, "/")
@@ -33,7 +35,7 @@ func parseConnURL(text string) ([]Endpoint, error) {
 	for _, part := range parts {
 		e, err := parseHostPort(part)
 		if err != nil {
-			return nil, fmt.Errorf("conn_url %q: %w", text, err)
+			return nil, fmt.Errorf("its URL: %w", err)
 		}
 		endpoints = append(endpoints, e)
 	}
@@ -56,12 +58,12 @@ func parseHostPort(s string) (Endpoint, error) {
 	case strings.HasPrefix(s, "["):
 		end := strings.IndexByte(s, ']')
 		if end < 0 {
-			return Endpoint{}, fmt.Errorf("host %q lacks its closing bracket", s)
+			return Endpoint{}, errors.New("a host lacks its closing bracket")
 		}
 		host, portText = s[1:end], strings.TrimPrefix(s[end+1:], ":")
 		address, zone, _ := strings.Cut(host, "%")
 		if net.ParseIP(address) == nil || strings.IndexFunc(zone, unfit) >= 0 {
-			return Endpoint{}, fmt.Errorf("host %q is no IPv6 address", host)
+			return Endpoint{}, errors.New("a host in brackets is no IPv6 address")
 		}
 	default:
 		host, portText, _ = strings.Cut(s, ":")
@@ -69,18 +71,18 @@ func parseHostPort(s string) (Endpoint, error) {
 			host = unescaped // a socket folder is written with %2F
 		}
 		if bad := strings.IndexFunc(host, unfit); bad >= 0 {
-			return Endpoint{}, fmt.Errorf("host %q holds a character that no host has", host)
+			return Endpoint{}, errors.New("a host holds a character that no host has")
 		}
 	}
 	if host == "" {
-		return Endpoint{}, fmt.Errorf("host is empty in %q", s)
+		return Endpoint{}, errors.New("a host is empty")
 	}
 	if portText == "" {
 		return Endpoint{Host: host}, nil
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		return Endpoint{}, fmt.Errorf("port %q is no port", portText)
+		return Endpoint{}, errors.New("a port is no number from 1 to 65535")
 	}
 	return Endpoint{Host: host, Port: int(port)}, nil
 }

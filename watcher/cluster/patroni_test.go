@@ -152,6 +152,46 @@ func TestBadKeys(t *testing.T) {
 	}
 }
 
+func TestProblemsHoldNoPassword(t *testing.T) {
+	for _, url := range []string{
+		"postgres://u:s3cret@10.0.0.1:99999/x", "mysql://u:s3cret@h/x", "postgres://u:s3cret/x@h:1/", "postgres://u:s3cret,@[::/", "u:s3cret@h",
+	} {
+		c := decode(map[string]string{"leader": "pg1", "members/pg1": `{"conn_url":"` + url + `","role":"primary"}`})
+		if text := strings.Join(c.Problems, "\n"); !strings.Contains(text, "members/pg1") || strings.Contains(text, "s3cret") {
+			t.Errorf("%s: problems %q", url, text)
+		}
+	}
+}
+
+// TestEmptiedScopeKeepsTheReplicas takes all keys away, as a store does that
+// was wiped, or a token that may not see them any more.
+func TestEmptiedScopeKeepsTheReplicas(t *testing.T) {
+	kv := map[string]string{
+		"initialize": "7", "leader": "pg1",
+		"members/pg1": `{"conn_url":"postgres://a:1/x","role":"primary","state":"running","timeline":4}`,
+		"members/pg2": `{"conn_url":"postgres://b:1/x","role":"replica","state":"running","timeline":4}`,
+	}
+	before := Next(Baton{}, decode(kv), TrustKey, time.Now())
+	after := Next(before, decode(nil), TrustKey, time.Now())
+	v := after.View()
+	if v.Leader == nil || v.Leader.Name != "pg1" || len(v.Replicas) != 1 || v.Phase != Leaderless || len(v.Problems) != 1 {
+		t.Errorf("with all keys gone: leader %v, replicas %v, phase %s, problems %v", v.Leader, v.Replicas, v.Phase, v.Problems)
+	}
+	if back := Next(after, decode(kv), TrustKey, time.Now()); back.Phase != Steady || len(back.Seen.Problems) != 0 {
+		t.Errorf("with the keys back: %+v", back)
+	}
+	// An older leader is refused even if the system identifier is missing.
+	delete(kv, "initialize")
+	kv["leader"], kv["members/pg2"] = "pg2", strings.Replace(kv["members/pg2"], "4}", "3}", 1)
+	pairs := keys(kv)
+	for i := range pairs {
+		pairs[i].CreateIndex = 1
+	}
+	if old := Next(before, DecodePatroni("batman", "service/batman/", pairs), TrustKey, time.Now()); old.Term.Leader != "pg1" || old.Refused == "" {
+		t.Errorf("an older leader without a system identifier: %+v", old)
+	}
+}
+
 func TestFailoverForms(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	for value, want := range map[string]*Failover{

@@ -3,13 +3,17 @@
 package consul
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"golang.org/x/sys/unix"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -99,7 +103,20 @@ func (c *Config) Open() (watcher.Store, error) {
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("consul: %w", err), "check the consul block and the CONSUL_* environment variables")
 	}
-	return &Store{client: client, wait: wait}, nil
+	return &Store{client: client, wait: wait, prompt: defaultPrompt}, nil
+}
+
+// userTimeout ends a connection whose data nobody acknowledges: keepalive does
+// not look while any is under way.
+func userTimeout(network, _ string, c syscall.RawConn) error {
+	if !strings.HasPrefix(network, "tcp") {
+		return nil
+	}
+	var err error
+	control := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(4*time.Second/time.Millisecond))
+	})
+	return errors.Join(control, err)
 }
 
 // transport keeps one idle connection for each watch, so that a watch does not
@@ -108,6 +125,7 @@ func (c *Config) Open() (watcher.Store, error) {
 func transport() *http.Transport {
 	dialer := &net.Dialer{
 		Timeout: 2 * time.Second,
+		Control: userTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 2,
 		},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,8 @@ import (
 // Store answers queries from one Consul agent.
 type Store struct {
 	client *api.Client
-	wait   time.Duration
+	wait   time.Duration // how long a query that sees no change may be held
+	prompt time.Duration // how long an answer that need not wait may take
 }
 
 // Fetch implements watcher.Store.
@@ -35,7 +37,7 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 	if fetch == nil {
 		return watcher.Answer{}, fmt.Errorf("consul has no %s queries", q.Kind)
 	}
-	opts := (&api.QueryOptions{
+	opts := &api.QueryOptions{
 		Datacenter: q.Options.Datacenter,
 		Namespace:  q.Options.Namespace,
 		Partition:  q.Options.Partition,
@@ -43,9 +45,19 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 		Filter:     q.Options.Filter,
 		WaitIndex:  after,
 		WaitTime:   s.wait,
-	}).WithContext(ctx)
-
-	value, meta, err := fetch(q, opts)
+	}
+	// A peer may accept and never answer: an agent that is stopped, a proxy
+	// whose backend is gone.
+	patience := s.prompt
+	if after != 0 {
+		patience += s.wait + s.wait/16
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
+	defer cancel()
+	value, meta, err := fetch(q, opts.WithContext(ctx))
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return watcher.Answer{}, explain(q, err)
 	}
@@ -65,15 +77,8 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 }
 
 func empty(value any) bool {
-	switch v := value.(type) {
-	case nil:
-		return true
-	case []watcher.Pair:
-		return len(v) == 0
-	case []*watcher.Instance:
-		return len(v) == 0
-	}
-	return false
+	v := reflect.ValueOf(value)
+	return !v.IsValid() || (v.Kind() == reflect.Slice && v.Len() == 0)
 }
 
 // explain names the query and says what the usual failures mean.
@@ -138,4 +143,7 @@ func (s *Store) datacenters(_ watcher.Query, opts *api.QueryOptions) (any, *api.
 	return names, nil, nil
 }
 
-const datacentersEvery = 15 * time.Second
+const (
+	datacentersEvery = 15 * time.Second
+	defaultPrompt    = 10 * time.Second
+)

@@ -111,7 +111,7 @@ func TestTokenWithoutRightsIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, q := range []watcher.Query{{Kind: watcher.Key, Path: "service/batman/leader"}, {Kind: watcher.Prefix, Path: "service/batman/"}} {
+	for _, q := range []watcher.Query{{Kind: watcher.Key, Path: "service/batman/leader"}, {Kind: watcher.Prefix, Path: "service/batman/"}, {Kind: watcher.Services}, {Kind: watcher.Nodes}, {Kind: watcher.Service, Path: "consul"}} {
 		a, err := store.Fetch(t.Context(), q, 0)
 		if err == nil {
 			t.Errorf("%s: what the token may not read gave an answer: %+v", q, a)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -82,7 +83,8 @@ func (l *Local) look(path string) (version, error) {
 
 // Read reads a regular file of a sane size.
 func Read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	// A FIFO must not make us wait for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			err = hint.Wrap(err, "let pgbaton's user read it")

@@ -97,6 +97,10 @@ func ParseCatalog(content []byte) (*Catalog, error) {
 
 // Answer answers one query from the catalog.
 func (c *Catalog) Answer(q watcher.Query) (watcher.Answer, error) {
+	if o := q.Options; o.Filter != "" || o.Namespace != "" || o.Partition != "" {
+		return watcher.Answer{}, hint.Wrap(fmt.Errorf("a state file has no filters, namespaces and partitions: %s", q),
+			"ask for the service alone, and choose in the template")
+	}
 	present := func(v any) (watcher.Answer, error) {
 		return watcher.Answer{Presence: watcher.Present, Value: v}, nil
 	}
