@@ -171,6 +171,7 @@ func TestMistakes(t *testing.T) {
 		"no template":     {"target \"plain\" \"a\" {\n}\n", "1:1", "target plain a has no template", "add a template block"},
 		"duration":        {target("  check_timeout = \"soon\""), "6:3", `check_timeout "soon" is no duration`, `write it as "5s"`},
 		"wait":            {target("  wait {\n    min = \"5s\"\n    max = \"1s\"\n  }"), "6:3", "wait: max is shorter than min", ""},
+		"no check":        {target("  check_timeout = \"1s\""), "6:3", "check_timeout without check has no effect", "the kind's own check"},
 		"vars":            {target("  vars = [1]"), "6:3", "vars is no map", "listen_port = 6432"},
 		"unused var":      {target("  vars = { prot = 1 }"), "6:3", `no template asks for var "prot"`, "its templates ask for none"},
 		"unused minimum":  {target("  minimum = { wbe = 2 }"), "6:3", `no template asks for service "wbe"`, "its templates ask for none"},

@@ -89,6 +89,9 @@ func (l *loader) target(b targetBlock) Target {
 		l.errorf(b.Range, "letters, digits, - and _", "target name %q", b.Name)
 	}
 	t.CheckTimeout = l.duration(where(b.Body, "check_timeout", b.Range), "check_timeout", b.CheckTimeout)
+	if t.CheckTimeout > 0 && len(b.Check) == 0 {
+		l.errorf(where(b.Body, "check_timeout", b.Range), "the kind's own check has its time limit in timeout", "check_timeout without check has no effect")
+	}
 	if b.Wait != nil {
 		t.WaitMin, t.WaitMax = l.duration(where(b.Wait.Body, "min", b.Wait.Range), "min", b.Wait.Min), l.duration(where(b.Wait.Body, "max", b.Wait.Range), "max", b.Wait.Max)
 		if t.WaitMax > 0 && t.WaitMax < t.WaitMin {
