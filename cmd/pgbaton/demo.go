@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -33,7 +35,9 @@ func demoVerb(std stdio) *cobra.Command {
 		Short: "A simulated cluster whose leader moves, with real templates; needs no server",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := interruptible(cmd.Context())
+			// A terminal that is closed, or a pager that is left, ends it as well:
+			// nothing stays behind whatever way it ends.
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			defer stop()
 			return demo(ctx, std, moves, every)
 		},
