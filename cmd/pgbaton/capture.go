@@ -23,35 +23,26 @@ func captureVerb(std stdio) *cobra.Command {
 		Short: "Write what the templates need from the store as a state file",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := interruptible(cmd.Context())
-			defer stop()
-			a, err := l.open(std)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = a.close() }()
-			targets, err := gather(ctx, a, l.timeout)
-			if err != nil {
-				return err
-			}
-			catalog, err := capture(ctx, a, l, targets)
-			if err != nil {
-				return err
-			}
-			text, err := yaml.Marshal(catalog)
-			if err != nil {
-				return err
-			}
-			if out == "" {
-				_, err = std.out.Write(text)
-				return err
-			}
-			perms := os.FileMode(0o600) // values may be secrets
-			set, err := render.Stage([]render.File{{Destination: render.Destination{Path: out, Perms: &perms}, Content: text}})
-			if err != nil {
-				return err
-			}
-			return set.Rename()
+			return l.look(cmd.Context(), std, func(ctx context.Context, a *assembly, targets []rendered) error {
+				catalog, err := capture(ctx, a, l, targets)
+				if err != nil {
+					return err
+				}
+				text, err := yaml.Marshal(catalog)
+				if err != nil {
+					return err
+				}
+				if out == "" {
+					_, err = std.out.Write(text)
+					return err
+				}
+				perms := os.FileMode(0o600) // values may be secrets
+				set, err := render.Stage([]render.File{{Destination: render.Destination{Path: out, Perms: &perms}, Content: text}})
+				if err != nil {
+					return err
+				}
+				return set.Rename()
+			})
 		},
 	}
 	configFlag(cmd, &l.configs)

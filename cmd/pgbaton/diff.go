@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,35 +13,21 @@ import (
 
 func diffVerb(std stdio) *cobra.Command {
 	var l looking
-	var name string
 	cmd := &cobra.Command{
 		Use:   "diff",
 		Short: "Show what would change on disk; exit code 2 if anything would",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := interruptible(cmd.Context())
-			defer stop()
-			a, err := l.open(std)
-			if err != nil {
+			return l.look(cmd.Context(), std, func(_ context.Context, _ *assembly, targets []rendered) error {
+				changes, err := printDiffs(std, targets)
+				if err == nil && changes {
+					err = &exitError{exitChanges, errors.New("there are changes")}
+				}
 				return err
-			}
-			defer func() { _ = a.close() }()
-			if err := only(a, name); err != nil {
-				return err
-			}
-			targets, err := gather(ctx, a, l.timeout)
-			if err != nil {
-				return err
-			}
-			changes, err := printDiffs(std, targets)
-			if err == nil && changes {
-				err = &exitError{exitChanges, errors.New("there are changes")}
-			}
-			return err
+			})
 		},
 	}
 	lookingFlags(cmd, &l)
-	cmd.Flags().StringVar(&name, "target", "", "look at this `target` only")
 	return cmd
 }
 

@@ -70,7 +70,8 @@ func complete(ctx context.Context, spec target.Spec, source *target.Source) (ren
 	}
 }
 
-// only keeps the targets that were asked for by name, or by kind and name.
+// only keeps the targets that were asked for by name, or by kind and name; ""
+// keeps all.
 func only(a *assembly, name string) error {
 	if name == "" {
 		return nil
@@ -94,7 +95,28 @@ func only(a *assembly, name string) error {
 type looking struct {
 	configs []string
 	state   string
+	target  string // "" is all of them
 	timeout time.Duration
+}
+
+// look brings a config to life, waits until its targets are complete, and lets
+// use have them.
+func (l looking) look(ctx context.Context, std stdio, use func(context.Context, *assembly, []rendered) error) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	a, err := l.open(std)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.close() }()
+	if err := only(a, l.target); err != nil {
+		return err
+	}
+	targets, err := gather(ctx, a, l.timeout)
+	if err != nil {
+		return err
+	}
+	return use(ctx, a, targets)
 }
 
 // open loads and assembles for a verb that only looks: a state file takes the

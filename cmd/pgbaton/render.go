@@ -16,6 +16,7 @@ import (
 func lookingFlags(cmd *cobra.Command, l *looking) {
 	configFlag(cmd, &l.configs)
 	cmd.Flags().StringVar(&l.state, "state", "", "read a state `file` instead of the store")
+	cmd.Flags().StringVar(&l.target, "target", "", "look at this `target` only")
 	cmd.Flags().DurationVar(&l.timeout, "timeout", 30*time.Second, "how long to wait for what is missing")
 }
 
@@ -26,39 +27,26 @@ func configFlag(cmd *cobra.Command, paths *[]string) {
 
 func renderVerb(std stdio) *cobra.Command {
 	var l looking
-	var name, out string
+	var out string
 	var check bool
 	cmd := &cobra.Command{
 		Use:   "render",
 		Short: "Render once, to standard output or a folder; never to a destination",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := interruptible(cmd.Context())
-			defer stop()
-			a, err := l.open(std)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = a.close() }()
-			if err := only(a, name); err != nil {
-				return err
-			}
-			targets, err := gather(ctx, a, l.timeout)
-			if err != nil {
-				return err
-			}
-			for _, t := range targets {
-				if check {
-					if err := checkAside(ctx, t); err != nil {
-						return err
+			return l.look(cmd.Context(), std, func(ctx context.Context, _ *assembly, targets []rendered) error {
+				for _, t := range targets {
+					if check {
+						if err := checkAside(ctx, t); err != nil {
+							return err
+						}
 					}
 				}
-			}
-			return show(std, targets, out)
+				return show(std, targets, out)
+			})
 		},
 	}
 	lookingFlags(cmd, &l)
-	cmd.Flags().StringVar(&name, "target", "", "render this `target` only")
 	cmd.Flags().StringVar(&out, "out", "", "write below this `folder`, each file at its destination's path")
 	cmd.Flags().BoolVar(&check, "check", false, "let each daemon check its files")
 	return cmd

@@ -48,19 +48,8 @@ func runVerb(std stdio) *cobra.Command {
 }
 
 func runDry(ctx context.Context, std stdio, paths []string, timeout time.Duration) error {
-	ctx, stop := interruptible(ctx)
-	defer stop()
-	l := looking{configs: paths, timeout: timeout}
-	a, err := l.open(std)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = a.close() }()
-	targets, err := gather(ctx, a, timeout)
-	if err != nil {
-		return err
-	}
-	return show(std, targets, "")
+	return looking{configs: paths, timeout: timeout}.look(ctx, std,
+		func(_ context.Context, _ *assembly, targets []rendered) error { return show(std, targets, "") })
 }
 
 func runOnce(ctx context.Context, std stdio, paths []string, timeout time.Duration) error {

@@ -1,0 +1,87 @@
+package target
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/render/funcs"
+)
+
+// State is how a target stands, for those who look from outside.
+type State struct {
+	ID      string
+	InSync  bool
+	Waiting string            // what it waits for; "" if nothing
+	Err     error             // the trouble it has; nil if none
+	Leaders map[string]string // by cluster: the confirmed leader that it should show
+}
+
+// WaitingError tells what a target was still waiting for.
+type WaitingError struct{ State State }
+
+func (e *WaitingError) Error() string { return e.State.ID + ": waiting for " + e.State.Waiting }
+
+// State returns how the target stands.
+func (l *Loop) State() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+// tell reports what the wanted files wait for, once for each reason.
+func (l *Loop) tell(w Wanted) {
+	reasons := make([]string, len(w.Waiting))
+	for i, r := range w.Waiting {
+		reasons[i] = r.String()
+	}
+	waiting := strings.Join(reasons, "; ")
+	if waiting != "" && waiting != l.State().Waiting && !slices.ContainsFunc(w.Waiting, funcs.Waiting.Pending) {
+		l.log.Info("waiting", "for", waiting)
+	}
+	if w.Err != nil {
+		l.trouble("template refused, the last good file stays", w.Err)
+	}
+	l.set(func(s *State) {
+		s.Waiting, s.Leaders = waiting, w.Leaders
+		s.InSync = l.inSync(w) && waiting == "" && w.Err == nil
+		if w.Err != nil {
+			s.Err = w.Err
+		} else if s.InSync {
+			s.Err = nil
+		}
+	})
+}
+
+// trouble logs an error with its hint, unless it is the one logged last.
+func (l *Loop) trouble(what string, err error, args ...any) {
+	text := err.Error()
+	if text == l.told {
+		return
+	}
+	l.told = text
+	args = append([]any{"error", err}, args...)
+	if h := hint.Of(err); h != "" {
+		args = append(args, "hint", h)
+	}
+	l.log.Error(what, args...)
+}
+
+func (l *Loop) set(change func(*State)) {
+	l.mu.Lock()
+	before := l.state
+	change(&l.state)
+	same := before.InSync == l.state.InSync && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && errorText(before.Err) == errorText(l.state.Err)
+	l.mu.Unlock()
+	if !same && l.changed != nil {
+		l.changed()
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
