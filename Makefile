@@ -14,7 +14,7 @@ build: ## bin/pgbaton, static and stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/pgbaton ./cmd/pgbaton
 
 demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go alone
-	@go run ./cmd/pgbaton demo
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT INT TERM HUP && go build -o "$$dir/pgbaton" ./cmd/pgbaton && "$$dir/pgbaton" demo
 
 test: packages $(CONSUL) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
 	@integration/test.sh $(or $(PKG),./...)
