@@ -21,27 +21,10 @@ type host struct{ namespace, dir string }
 func pairOfHosts(t *testing.T) [2]host {
 	t.Helper()
 	var hosts [2]host
-	for i := range hosts {
-		hosts[i] = host{fmt.Sprintf("pgbaton-it-%d-%d", os.Getpid(), i), t.TempDir()}
-		ip(t, "netns", "add", hosts[i].namespace)
-		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", hosts[i].namespace).Run() })
-	}
-	ip(t, "link", "add", "eth8", "netns", hosts[0].namespace, "type", "veth", "peer", "name", "eth8", "netns", hosts[1].namespace)
-	for i, h := range hosts {
-		ip(t, "-n", h.namespace, "addr", "add", fmt.Sprintf("10.88.0.%d/24", i+1), "dev", "eth8")
-		ip(t, "-n", h.namespace, "link", "set", "lo", "up")
-		ip(t, "-n", h.namespace, "link", "set", "eth8", "up")
+	for i, namespace := range servertest.Namespaces(t, "10.88.0") {
+		hosts[i] = host{namespace, t.TempDir()}
 	}
 	return hosts
-}
-
-func ip(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(servertest.Need(t, "ip"), args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 // run starts a program on the host.
@@ -68,7 +51,7 @@ target "keepalived" "vip" {
   }
   pid_file = %q
   vars = {
-    interface         = "eth8"
+    interface         = "eth9"
     virtual_ipaddress = ["%s/24"]
     follow_leader     = true
     member            = %q
@@ -84,7 +67,7 @@ target "keepalived" "vip" {
 // holds is a condition: the host has the address, and the other has not.
 func (h host) holds(t *testing.T, other host) func() error {
 	return func() error {
-		has := func(h host) bool { return strings.Contains(ip(t, "-n", h.namespace, "-o", "addr"), vip+"/") }
+		has := func(h host) bool { return strings.Contains(servertest.IP(t, "-n", h.namespace, "-o", "addr"), vip+"/") }
 		if !has(h) || has(other) {
 			return fmt.Errorf("the address: %s %v, %s %v", h.namespace, has(h), other.namespace, has(other))
 		}

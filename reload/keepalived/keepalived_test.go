@@ -30,35 +30,16 @@ func pair(t *testing.T) [2]*node {
 	t.Helper()
 	servertest.Need(t, "keepalived")
 	var nodes [2]*node
-	for i := range nodes {
+	for i, namespace := range servertest.Namespaces(t, "10.89.0") {
 		dir := t.TempDir()
-		n := &node{
-			namespace: fmt.Sprintf("pgbaton-%d-%d", os.Getpid(), i), dir: dir,
-			conf: filepath.Join(dir, "keepalived.conf"), pidFile: filepath.Join(dir, "pid"),
+		nodes[i] = &node{
+			namespace: namespace, dir: dir, conf: filepath.Join(dir, "keepalived.conf"), pidFile: filepath.Join(dir, "pid"),
+			// The check has to see the node's interfaces.
+			binary: servertest.File(t, filepath.Join(dir, "keepalived"),
+				fmt.Sprintf("#!/bin/sh\nexec ip netns exec %s keepalived \"$@\"\n", namespace), 0o755),
 		}
-		// The check has to see the node's interfaces.
-		n.binary = servertest.File(t, filepath.Join(dir, "keepalived"),
-			fmt.Sprintf("#!/bin/sh\nexec ip netns exec %s keepalived \"$@\"\n", n.namespace), 0o755)
-		ip(t, "netns", "add", n.namespace)
-		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", n.namespace).Run() })
-		nodes[i] = n
-	}
-	ip(t, "link", "add", "eth9", "netns", nodes[0].namespace, "type", "veth", "peer", "name", "eth9", "netns", nodes[1].namespace)
-	for i, n := range nodes {
-		ip(t, "-n", n.namespace, "addr", "add", fmt.Sprintf("10.89.0.%d/24", i+1), "dev", "eth9")
-		ip(t, "-n", n.namespace, "link", "set", "lo", "up")
-		ip(t, "-n", n.namespace, "link", "set", "eth9", "up")
 	}
 	return nodes
-}
-
-func ip(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("ip", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 func config(priority int) string {
@@ -106,7 +87,9 @@ func (n *node) daemon(t *testing.T, c keepalived.Config) reload.Daemon {
 // holds is a condition: the node has the address, and the other has not.
 func (n *node) holds(t *testing.T, other *node) func() error {
 	return func() error {
-		has := func(n *node) bool { return strings.Contains(ip(t, "-n", n.namespace, "-o", "addr"), vip+"/") }
+		has := func(n *node) bool {
+			return strings.Contains(servertest.IP(t, "-n", n.namespace, "-o", "addr"), vip+"/")
+		}
 		if !has(n) || has(other) {
 			return fmt.Errorf("the address: %s %v, %s %v", n.namespace, has(n), other.namespace, has(other))
 		}
