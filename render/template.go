@@ -111,9 +111,6 @@ func tick() parse.Node {
 	return trees[""].Root.Nodes[0]
 }
 
-// Name is what errors call the template.
-func (t *Template) Name() string { return t.name }
-
 // Calls lists the first arguments with which the template calls a function: the
 // vars that it may ask for, the clusters that it uses. all is false if some are
 // not written out.

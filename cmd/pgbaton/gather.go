@@ -61,11 +61,7 @@ func complete(ctx context.Context, spec target.Spec, source *target.Source) (ren
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return rendered{}, ctx.Err()
 			}
-			reasons := make([]string, len(w.Waiting))
-			for i, r := range w.Waiting {
-				reasons[i] = r.String()
-			}
-			return rendered{}, &target.WaitingError{State: target.State{ID: spec.ID(), Waiting: strings.Join(reasons, "; ")}}
+			return rendered{}, &target.WaitingError{State: target.State{ID: spec.ID(), Waiting: w.WaitingFor()}}
 		}
 	}
 }

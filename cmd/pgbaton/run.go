@@ -107,9 +107,11 @@ func runDaemon(ctx context.Context, std stdio, paths []string) error {
 
 	d := &daemon{log: log, notify: newNotifier(log)}
 	defer d.notify.close()
-	if err := d.start(ctx, c); err != nil {
+	a, err := assemble(c, true, log)
+	if err != nil {
 		return err
 	}
+	d.start(ctx, a)
 	log.Info("running", "version", versionText(), "targets", len(c.Targets), "clusters", len(c.Clusters), "store", c.Store.Kind)
 	d.notify.ready(d.status())
 	watchdog := d.notify.watchdog()
@@ -150,11 +152,9 @@ type daemon struct {
 	current *assembly
 }
 
-func (d *daemon) start(ctx context.Context, c *config.Config) error {
-	a, err := assemble(c, true, d.log)
-	if err != nil {
-		return err
-	}
+// start runs an assembly. One that ran before has ended: its leaders are taken
+// over.
+func (d *daemon) start(ctx context.Context, a *assembly) {
 	if d.current != nil {
 		a.tracker.Inherit(d.current.tracker)
 	}
@@ -164,18 +164,15 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 	d.changed = changed
 	d.group.Go(func() error { return a.watcher.Run(ctx) })
 	for _, spec := range a.specs {
-		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Dir: c.StateDir}, d.log, func() {
+		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Dir: a.config.StateDir}, d.log, func() {
 			select {
 			case changed <- struct{}{}:
 			default:
 			}
 		})
 		d.loops = append(d.loops, loop)
-		d.group.Go(func() error {
-			return loop.Run(ctx)
-		})
+		d.group.Go(func() error { return loop.Run(ctx) })
 	}
-	return nil
 }
 
 // stop ends the running config, within stopLimit.
@@ -202,20 +199,16 @@ func (d *daemon) reload(ctx context.Context, paths []string) {
 		return
 	}
 	// Opening comes first: what can't be opened must not cost what runs.
-	probe, err := assemble(c, true, hclog.NewNullLogger())
+	a, err := assemble(c, true, d.log)
 	if err != nil {
 		d.log.Error("config refused, the old one stays", "error", err, "hint", hint.Of(err))
 		return
 	}
-	_ = probe.close()
 	if err := d.stop(); err != nil {
 		d.log.Error("stopping the old config", "error", err)
 	}
 	d.log.SetLevel(hclog.LevelFromString(c.LogLevel))
-	if err := d.start(ctx, c); err != nil {
-		d.log.Error("starting the new config", "error", err)
-		return
-	}
+	d.start(ctx, a)
 	d.log.Info("config taken up", "targets", len(c.Targets), "clusters", len(c.Clusters))
 }
 

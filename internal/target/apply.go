@@ -25,7 +25,7 @@ type outcome struct {
 
 // perform runs one action. It is the only place that touches disk and daemon.
 func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
-	out := outcome{action: do, hash: w.Hash, committed: do == Follow}
+	out := outcome{action: do, hash: w.Hash}
 	set, err := render.Stage(w.Files)
 	if err != nil {
 		out.err = err
@@ -33,7 +33,8 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	}
 	defer set.Discard()
 	// A file that was changed by hand since it was committed is put right first.
-	if do == Apply || set.Changed() {
+	out.committed = do == Follow && !set.Changed()
+	if !out.committed {
 		if !set.Changed() && l.record.Followed == w.Hash {
 			out.committed, out.idle, out.mark = true, true, l.record.Mark
 			return out

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
@@ -29,6 +30,16 @@ type Wanted struct {
 
 	Waiting []funcs.Waiting // what keeps newer files from being complete
 	Err     error           // why newer files can't be made
+}
+
+// WaitingFor says for a person what keeps newer files from being complete; ""
+// if nothing does.
+func (w Wanted) WaitingFor() string {
+	reasons := make([]string, len(w.Waiting))
+	for i, r := range w.Waiting {
+		reasons[i] = r.String()
+	}
+	return strings.Join(reasons, "; ")
 }
 
 // Source makes a target's Wanted.

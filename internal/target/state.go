@@ -3,7 +3,6 @@ package target
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render/funcs"
@@ -32,11 +31,7 @@ func (l *Loop) State() State {
 
 // tell reports what the wanted files wait for, once for each reason.
 func (l *Loop) tell(w Wanted) {
-	reasons := make([]string, len(w.Waiting))
-	for i, r := range w.Waiting {
-		reasons[i] = r.String()
-	}
-	waiting := strings.Join(reasons, "; ")
+	waiting := w.WaitingFor()
 	if waiting != "" && waiting != l.State().Waiting && !slices.ContainsFunc(w.Waiting, funcs.Waiting.Pending) {
 		l.log.Info("waiting", "for", waiting)
 	}
