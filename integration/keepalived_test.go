@@ -42,7 +42,8 @@ file {
   path = %q
 }
 cluster "patroni" "main" {
-  scope = "batman"
+  scope   = "batman"
+  confirm = ["none"]
 }
 target "keepalived" "vip" {
   template {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,10 +20,10 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/baton"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/templates"
 	"github.com/pgbaton/pgbaton/watcher"
-	"github.com/pgbaton/pgbaton/watcher/cluster"
 	"github.com/pgbaton/pgbaton/watcher/file"
 )
 
@@ -155,10 +156,18 @@ func (f fixture) execute(t *testing.T, vars map[string]any) render.Result {
 			t.Fatal(err)
 		}
 	}
-	keys := state{catalog}
-	tracker := baton.New(keys, []baton.Definition{
-		{Name: "main", Scope: "batman", Namespace: "service", Trust: cluster.TrustKey},
-	}, hclog.NewNullLogger())
+	keys := shelf{catalog}
+	w := watcher.New(map[string]watcher.Store{watcher.Catalog: keys}, hclog.NewNullLogger())
+	tracker, err := baton.New([]baton.Definition{{Name: "main", Scope: "batman", Namespace: "service"}}, state.Folder{}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.Run(ctx) })
+	running.Go(func() { _ = tracker.Run(ctx, w.Subscribe) })
+	defer running.Wait()
+	defer cancel()
 	snapshot := watcher.Snapshot{}
 	for range 10 {
 		result := tmpl.Execute(t.Context(), render.Input{Snapshot: maps.Clone(snapshot), Now: time.Unix(0, 0), Vars: vars})
@@ -185,10 +194,10 @@ func (f fixture) execute(t *testing.T, vars map[string]any) render.Result {
 	return render.Result{}
 }
 
-// state is a store that never changes.
-type state struct{ catalog *file.Catalog }
+// shelf is a store that never changes.
+type shelf struct{ catalog *file.Catalog }
 
-func (s state) Fetch(_ context.Context, q watcher.Query, _ uint64) (watcher.Answer, error) {
+func (s shelf) Fetch(_ context.Context, q watcher.Query, _ uint64) (watcher.Answer, error) {
 	return s.catalog.Answer(q)
 }
 

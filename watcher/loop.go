@@ -11,12 +11,13 @@ import (
 const eager = 20 * time.Millisecond
 
 // watch keeps asking store for q until ctx ends: the one retry loop of all
-// stores. It reports each answer and each failure.
+// stores. It reports each answer and each failure; report says whether that was
+// news.
 //
 // After a failure it starts again from revision 0: a store that was away may
 // have been restored from a backup, with its revisions gone back, and would
 // otherwise wait for the old one to come round.
-func watch(ctx context.Context, store Store, q Query, report func(Answer, error)) {
+func watch(ctx context.Context, store Store, q Query, report func(Answer, error) bool) {
 	var after uint64
 	failures, idle := 0, 0
 	for ctx.Err() == nil {
@@ -35,13 +36,13 @@ func watch(ctx context.Context, store Store, q Query, report func(Answer, error)
 			continue
 		}
 		failures = 0
-		report(answer, nil)
+		news := report(answer, nil)
 		runtime.Gosched() // whoever was told goes first: the next request can wait
 
 		switch {
 		case answer.Rev < after:
 			after, idle = 0, 0
-		case answer.Rev == after && time.Since(begun) < eager:
+		case answer.Rev == after && !news && time.Since(begun) < eager:
 			idle++
 			if pause(ctx, backoff(idle)) != nil {
 				return

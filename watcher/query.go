@@ -107,7 +107,8 @@ type Store interface {
 	// revision differs from after, or when the store's patience for one
 	// request ends. It gives up when ctx ends. A thing that does not exist is
 	// an answer (Absent), never an error; anything that can't be known is an
-	// error, never an answer.
+	// error, never an answer. A store that derives its answers from another one
+	// gives what it knows while that one is away, with Err and Fresh set.
 	Fetch(ctx context.Context, q Query, after uint64) (Answer, error)
 }
 

@@ -46,6 +46,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 	w.mu.Unlock()
 	<-ctx.Done()
+	// Whoever was about to start a watch has done so, or sees that it is over.
+	w.mu.Lock()
+	w.mu.Unlock() //nolint:staticcheck // a barrier
 	w.running.Wait()
 	return nil
 }
@@ -69,16 +72,16 @@ func (w *Watcher) start(q Query, e *entry) {
 		return
 	}
 	w.running.Go(func() {
-		watch(ctx, store, q, func(a Answer, err error) { w.report(q, e, a, err) })
+		watch(ctx, store, q, func(a Answer, err error) bool { return w.report(q, e, a, err) })
 	})
 }
 
-// report takes one answer or failure of e's watch.
-func (w *Watcher) report(q Query, e *entry, a Answer, err error) {
+// report takes one answer or failure of e's watch, and says whether it was news.
+func (w *Watcher) report(q Query, e *entry, a Answer, err error) (changed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.watches[q] != e {
-		return // let go meanwhile
+		return false // let go meanwhile
 	}
 	now := time.Now()
 	if err != nil {
@@ -88,25 +91,29 @@ func (w *Watcher) report(q Query, e *entry, a Answer, err error) {
 			e.notify()
 		}
 		e.answer.Err = err
-		return
+		return false
 	}
-	recovered := e.answer.Err != nil
-	if recovered {
+	wasAway := e.answer.Err != nil
+	if wasAway && a.Err == nil {
 		since := cmp.Or(e.answer.Fresh, e.answer.Since)
 		w.log.Info("store answers again", "query", q.String(), "away", now.Sub(since).Round(time.Millisecond).String())
 	}
 	// The newer value is kept even if it is no change: what its equality leaves
 	// out (a heartbeat's figures) may be of use to whoever looks.
-	changed := a.Presence != e.answer.Presence || !same(a.Value, e.answer.Value)
-	a.Change, a.Since, a.Fresh, a.Err = e.answer.Change, e.answer.Since, now, nil
+	changed = a.Presence != e.answer.Presence || !same(a.Value, e.answer.Value)
+	a.Change, a.Since = e.answer.Change, e.answer.Since
+	if a.Err == nil {
+		a.Fresh = now
+	}
 	if changed {
 		w.changes++
 		a.Change, a.Since = w.changes, now
 	}
 	e.answer = a
-	if changed || recovered {
+	if changed || wasAway != (a.Err != nil) {
 		e.notify()
 	}
+	return changed
 }
 
 // Samer is a value that knows which of its differences count.

@@ -1,19 +1,24 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pgbaton/pgbaton/internal/baton"
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/probe"
+	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/target"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
@@ -39,21 +44,26 @@ func load(paths []string) (*config.Config, config.Problems) {
 	return config.Load(paths, config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names()})
 }
 
-// assemble opens what the config names. owners says whether the files' owners
-// must be there: a machine that only looks need not know those users.
+// assemble opens what the config names. owners says whether this is the machine
+// that it speaks of: one that only looks need not know the files' owners, keeps
+// no state, and watches over no leader.
 func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error) {
 	store, err := c.Store.Settings.Open()
 	if err != nil {
 		return nil, err
 	}
 	a := &assembly{config: c, store: store, local: file.NewLocal()}
+	holds := slices.ContainsFunc(c.Targets, func(t config.Target) bool { return t.Hold })
 	for _, cl := range c.Clusters {
-		a.clusters = append(a.clusters, baton.Definition{
-			Name: cl.Name, Scope: cl.Scope, Namespace: cl.Namespace, Group: cl.Group,
-			Datacenter: cl.Datacenter, Trust: cluster.Trust(cl.Confirm),
-		})
+		a.clusters = append(a.clusters, definition(cl, owners, holds))
 	}
-	a.tracker = baton.New(store, a.clusters, log)
+	memory := state.Folder{}
+	if owners {
+		memory.Dir = c.StateDir
+	}
+	if a.tracker, err = baton.New(a.clusters, memory, log); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
 	a.watcher = watcher.New(map[string]watcher.Store{
 		watcher.Catalog:  store,
 		watcher.Local:    a.local,
@@ -67,6 +77,29 @@ func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error
 		a.specs = append(a.specs, spec)
 	}
 	return a, nil
+}
+
+// run watches what the targets need, until ctx ends.
+func (a *assembly) run(ctx context.Context) error {
+	var g errgroup.Group
+	g.Go(func() error { return a.watcher.Run(ctx) })
+	g.Go(func() error { return a.tracker.Run(ctx, a.watcher.Subscribe) })
+	return g.Wait()
+}
+
+// definition is a cluster as it is tracked. A verb that only looks asks members
+// what it has to know, and watches over nobody.
+func definition(c config.Cluster, daemon, holds bool) baton.Definition {
+	d := baton.Definition{
+		Name: c.Name, Scope: c.Scope, Namespace: c.Namespace, Group: c.Group, Datacenter: c.Datacenter,
+		Policy: cluster.Policy{EarlyHold: c.EarlyHold},
+		Ask:    probe.Config{API: probe.API(c.API), SQL: probe.SQL(c.SQL)},
+		Pulse:  daemon && holds, Rehearse: daemon,
+	}
+	for _, way := range c.Confirm {
+		d.Policy.Confirm = append(d.Policy.Confirm, cluster.Way(way))
+	}
+	return d
 }
 
 // close lets go of what the stores hold. Nothing may be running any more.
@@ -89,12 +122,18 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	s := target.Spec{
 		Kind: t.Kind, Name: t.Name, Vars: t.Vars, Daemon: daemon,
 		Settle: target.Settle{Min: t.WaitMin, Max: t.WaitMax},
+		Hold:   t.Hold, HoldTimeout: a.holdTimeout, OnChange: t.OnChange,
 		Minimum: func(service string) int {
 			if n, ok := t.Minimum[service]; ok {
 				return n
 			}
 			return 1
 		},
+	}
+	if _, can := reload.As[reload.Holder](daemon); can {
+		if s.Recipe, err = recipe(t); err != nil {
+			return target.Spec{}, err
+		}
 	}
 	for _, tmpl := range t.Templates {
 		d := render.Destination{Path: tmpl.Destination, Perms: tmpl.Perms, MakeDirs: tmpl.MakeDirs, Backup: tmpl.Backup}
@@ -112,6 +151,16 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 		})
 	}
 	return s, nil
+}
+
+// holdTimeout is what the config says of a cluster; 0 is nothing.
+func (a *assembly) holdTimeout(cluster string) time.Duration {
+	for _, c := range a.config.Clusters {
+		if c.Name == cluster {
+			return c.HoldTimeout
+		}
+	}
+	return 0
 }
 
 // id resolves a user or group; nil for "", which keeps what is there.

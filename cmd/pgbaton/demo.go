@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/target"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
@@ -55,7 +56,8 @@ file {
   path = "cluster.yaml"
 }
 cluster "patroni" "main" {
-  scope = "batman"
+  scope   = "batman"
+  confirm = ["none"]
 }
 target "pgbouncer" "edge" {
   template {
@@ -116,11 +118,11 @@ func demo(ctx context.Context, std stdio, moves int, every time.Duration) error 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var g errgroup.Group
-	g.Go(func() error { return a.watcher.Run(ctx) })
+	g.Go(func() error { return a.run(ctx) })
 	changed := make(chan struct{}, 1)
 	loops := make([]*target.Loop, len(a.specs))
 	for i, spec := range a.specs {
-		loops[i] = target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Dir: c.StateDir}, log, func() {
+		loops[i] = target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Folder: state.Folder{Dir: c.StateDir}}, log, func() {
 			select {
 			case changed <- struct{}{}:
 			default:

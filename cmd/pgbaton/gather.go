@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/target"
 	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 	"github.com/pgbaton/pgbaton/watcher/file"
 )
 
@@ -28,7 +29,7 @@ func gather(ctx context.Context, a *assembly, limit time.Duration) ([]rendered, 
 	defer cancel()
 	watching, stop := context.WithCancel(ctx)
 	var g errgroup.Group
-	g.Go(func() error { return a.watcher.Run(watching) })
+	g.Go(func() error { return a.run(watching) })
 
 	out := make([]rendered, len(a.specs))
 	errs := make([]error, len(a.specs))
@@ -124,6 +125,9 @@ func (l looking) open(std stdio) (*assembly, error) {
 	}
 	if l.state != "" {
 		c.Store.Kind, c.Store.Settings = "file", &file.Config{Path: l.state}
+		for i := range c.Clusters {
+			c.Clusters[i].Confirm = []string{string(cluster.WayKey)} // its members can't be asked any more
+		}
 	}
 	if c.LogLevel == "info" {
 		c.LogLevel = "warn" // what is printed is the verb's result

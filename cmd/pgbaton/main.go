@@ -61,6 +61,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
 	root.AddCommand(
 		runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
+		holdVerb(std), releaseVerb(std), guardVerb(std),
 	)
 	cmd, err := root.ExecuteContextC(ctx)
 	// cobra has no types for these.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/target"
 )
 
@@ -68,7 +69,7 @@ func runOnce(ctx context.Context, std stdio, paths []string, timeout time.Durati
 	watching, done := context.WithCancel(ctx)
 	defer done()
 	var g errgroup.Group
-	g.Go(func() error { return a.watcher.Run(watching) })
+	g.Go(func() error { return a.run(watching) })
 
 	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done within %v", timeout))
 	defer cancel()
@@ -76,7 +77,7 @@ func runOnce(ctx context.Context, std stdio, paths []string, timeout time.Durati
 	errs := make([]error, len(a.specs))
 	var loops sync.WaitGroup
 	for i, spec := range a.specs {
-		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Dir: c.StateDir}, log, nil)
+		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Folder: state.Folder{Dir: c.StateDir}}, log, nil)
 		loops.Go(func() { errs[i] = named(spec, loop.Once(limited)) })
 	}
 	loops.Wait()
@@ -124,9 +125,9 @@ func runDaemon(ctx context.Context, std stdio, paths []string) error {
 			}
 			log.Info("stopping", "signal", s.String())
 			d.notify.stopping()
-			return d.stop()
+			return d.stop(nil)
 		case <-ctx.Done():
-			return d.stop()
+			return d.stop(nil)
 		case <-d.changed:
 			d.notify.status(d.status())
 		case <-watchdog:
@@ -147,7 +148,7 @@ type daemon struct {
 	notify  *notifier
 	changed chan struct{}
 	loops   []*target.Loop
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	group   *errgroup.Group
 	current *assembly
 }
@@ -158,13 +159,21 @@ func (d *daemon) start(ctx context.Context, a *assembly) {
 	if d.current != nil {
 		a.tracker.Inherit(d.current.tracker)
 	}
-	ctx, d.cancel = context.WithCancel(ctx)
+	ctx, d.cancel = context.WithCancelCause(ctx)
 	d.group, d.current, d.loops = &errgroup.Group{}, a, nil
 	changed := make(chan struct{}, 1)
 	d.changed = changed
-	d.group.Go(func() error { return a.watcher.Run(ctx) })
+	d.group.Go(func() error { return a.run(ctx) })
+	folder := state.Folder{Dir: a.config.StateDir}
+	d.group.Go(func() error {
+		releaseForgotten(ctx, folder, a.specs, d.log)
+		return nil
+	})
 	for _, spec := range a.specs {
-		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Dir: a.config.StateDir}, d.log, func() {
+		if spec.Hold {
+			spec.Guard = guardOf(folder, spec, d.log)
+		}
+		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Folder: folder}, d.log, func() {
 			select {
 			case changed <- struct{}{}:
 			default:
@@ -175,9 +184,10 @@ func (d *daemon) start(ctx context.Context, a *assembly) {
 	}
 }
 
-// stop ends the running config, within stopLimit.
-func (d *daemon) stop() error {
-	d.cancel()
+// stop ends the running config, within stopLimit. With target.ErrHandOver as
+// its cause what is held stays so, for the next one to take over.
+func (d *daemon) stop(cause error) error {
+	d.cancel(cause)
 	ended := make(chan error, 1)
 	go func() { ended <- errors.Join(d.group.Wait(), d.current.close()) }()
 	select {
@@ -204,7 +214,7 @@ func (d *daemon) reload(ctx context.Context, paths []string) {
 		d.log.Error("config refused, the old one stays", "error", err, "hint", hint.Of(err))
 		return
 	}
-	if err := d.stop(); err != nil {
+	if err := d.stop(target.ErrHandOver); err != nil {
 		d.log.Error("stopping the old config", "error", err)
 	}
 	d.log.SetLevel(hclog.LevelFromString(c.LogLevel))

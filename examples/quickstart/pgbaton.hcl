@@ -7,7 +7,8 @@ file {
 }
 
 cluster "patroni" "main" {
-  scope = "batman"
+  scope   = "batman"
+  confirm = ["none"] # there are no members to ask
 }
 
 target "exec" "app" {

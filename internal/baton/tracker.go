@@ -1,19 +1,19 @@
-// Package baton keeps track of who leads each cluster: it reads a cluster's
-// keys from its store and passes what they say through cluster.Next. It is
-// itself a store, of Cluster queries, so that a cluster is watched, retried
-// and kept as last known good like anything else.
+// Package baton keeps track of who leads each cluster: it watches a cluster's
+// keys, asks its members what the keys can't tell, and passes both through
+// cluster.Next. It is itself a store, of Cluster queries, so that a cluster is
+// watched and kept as last known good like anything else.
 package baton
 
 import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
-	"sync"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/pgbaton/pgbaton/internal/probe"
+	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
@@ -25,7 +25,10 @@ type Definition struct {
 	Namespace  string // Patroni's namespace, "service" by default
 	Group      string // the Citus group; "" outside Citus
 	Datacenter string // where its keys are; "" is the store's own
-	Trust      cluster.Trust
+	Policy     cluster.Policy
+	Ask        probe.Config
+	Pulse      bool // watch over the leader: someone wants to hold traffic
+	Rehearse   bool // try at the start whether members can be asked
 }
 
 // Prefix is where the cluster's keys begin, with a slash at the end: a scope
@@ -34,99 +37,115 @@ func (d Definition) Prefix() string { return path.Join(d.Namespace, d.Scope, d.G
 
 // Query is the one watch that the cluster needs.
 func (d Definition) Query() watcher.Query {
-	return watcher.Query{Kind: watcher.Prefix, Path: d.Prefix(), Options: watcher.Options{Datacenter: d.Datacenter}}
+	return watcher.Query{Store: watcher.Catalog, Kind: watcher.Prefix, Path: d.Prefix(), Options: watcher.Options{Datacenter: d.Datacenter}}
 }
 
 // Tracker answers Cluster queries.
 type Tracker struct {
-	keys watcher.Store
-	defs map[string]Definition
-	log  hclog.Logger
-
-	mu     sync.Mutex
-	batons map[string]cluster.Baton
-	untold map[string]func()
+	courses map[string]*course
 }
 
-// New returns a tracker of the defined clusters, whose keys are in one store.
-func New(keys watcher.Store, defs []Definition, log hclog.Logger) *Tracker {
-	t := &Tracker{keys: keys, defs: map[string]Definition{}, log: log, batons: map[string]cluster.Baton{}, untold: map[string]func(){}}
+// New returns a tracker of the defined clusters. What was known of their leaders
+// is read from memory, and kept there; its Dir may be "" for none.
+func New(defs []Definition, memory state.Folder, log hclog.Logger) (*Tracker, error) {
+	t := &Tracker{courses: map[string]*course{}}
 	for _, d := range defs {
-		t.defs[d.Name] = d
+		c := &course{def: d, log: log.With("cluster", d.Name), memory: memory, changed: make(chan struct{})}
+		d.Ask.Ways = d.Policy.Confirm
+		var err error
+		if c.prober, err = probe.New(d.Ask, c.log); err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", d.Name, err)
+		}
+		c.remember()
+		t.courses[d.Name] = c
 	}
-	return t
+	return t, nil
+}
+
+// Run tracks every cluster until ctx ends. Keys are read through subscriptions.
+func (t *Tracker) Run(ctx context.Context, subscribe func() *watcher.Subscription) error {
+	var g errgroup.Group
+	for _, c := range t.courses {
+		g.Go(func() error {
+			c.run(ctx, subscribe())
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // Inherit takes over what old knew of clusters that are defined alike, so that
 // a config that is read again forgets no leader.
 func (t *Tracker) Inherit(old *Tracker) {
-	old.mu.Lock()
-	defer old.mu.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for name, b := range old.batons {
-		if old.defs[name] == t.defs[name] {
-			t.batons[name] = b
+	for name, c := range t.courses {
+		if was := old.courses[name]; was != nil && was.def.Query() == c.def.Query() {
+			was.mu.Lock()
+			c.baton = was.baton
+			was.mu.Unlock()
 		}
 	}
 }
 
-// Fetch implements watcher.Store. Its value is a cluster.Baton.
+// Fetch implements watcher.Store. Its value is a cluster.Baton. While the keys
+// can't be read it is what follows from the last ones, and from what the members
+// say themselves.
 func (t *Tracker) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
-	def, ok := t.defs[q.Path]
-	if !ok {
+	c := t.courses[q.Path]
+	if c == nil {
 		return watcher.Answer{}, fmt.Errorf("no cluster is named %q in the config", q.Path)
 	}
-	t.tell(def.Name)
-	answer, err := t.keys.Fetch(ctx, def.Query(), after)
-	if err != nil {
-		return watcher.Answer{}, fmt.Errorf("cluster %s: %w", def.Name, err)
-	}
-	pairs, _ := answer.Value.([]watcher.Pair)
-	seen := cluster.DecodePatroni(def.Scope, def.Prefix(), pairs)
-	seen.Name = def.Name
-	answer.Presence = watcher.Present
-	answer.Value = t.next(def, seen)
-	return answer, nil
-}
-
-func (t *Tracker) next(def Definition, seen cluster.Cluster) cluster.Baton {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	prev, known := t.batons[def.Name]
-	next := cluster.Next(prev, seen, def.Trust, time.Now())
-	t.batons[def.Name] = next
-	t.untold[def.Name] = func() { t.news(prev, next, known) }
-	return next
-}
-
-// tell logs what the last answer brought. It is called when the next is asked
-// for: by then the last one is on its way, and need not wait for a log.
-func (t *Tracker) tell(name string) {
-	t.mu.Lock()
-	tell := t.untold[name]
-	delete(t.untold, name)
-	t.mu.Unlock()
-	if tell != nil {
-		tell()
-	}
-}
-
-// news logs what an operator would ask about, and no heartbeat.
-func (t *Tracker) news(prev, next cluster.Baton, known bool) {
-	log := t.log.With("cluster", next.Seen.Name)
-	if next.Confirmed != nil && next.Term.Leader != prev.Term.Leader {
-		log.Info("leader confirmed", "leader", next.Term.Leader, "address", next.Confirmed.Address(), "timeline", next.Term.Timeline)
-	}
-	if next.Phase != prev.Phase {
-		log.Info("phase", "is", string(next.Phase), "was", string(prev.Phase))
-	}
-	if next.Refused != "" && next.Refused != prev.Refused {
-		log.Error("leader refused", "reason", next.Refused)
-	}
-	for _, p := range next.Seen.Problems {
-		if !known || !slices.Contains(prev.Seen.Problems, p) {
-			log.Warn("bad key", "problem", p)
+	for {
+		c.mu.Lock()
+		answer, changed := c.answer, c.changed
+		c.mu.Unlock()
+		if answer.Rev != 0 && answer.Rev != after {
+			return answer, nil
 		}
+		select {
+		case <-ctx.Done():
+			return watcher.Answer{}, context.Cause(ctx)
+		case <-changed:
+		}
+	}
+}
+
+// memoryVersion is raised when an older memory can't be understood any more.
+const memoryVersion = 1
+
+// memory is what of a cluster must outlive the process: who led, so that an
+// older leader is not believed after a restart.
+type memory struct {
+	Version int          `json:"version"`
+	Prefix  string       `json:"prefix"`
+	Term    cluster.Term `json:"term"`
+	By      cluster.Way  `json:"by"`
+}
+
+func (c *course) memoryName() string { return "cluster." + c.def.Name }
+
+// remember takes up what the last process knew.
+func (c *course) remember() {
+	if c.memory.Dir == "" {
+		return
+	}
+	var m memory
+	found, err := c.memory.Load(c.memoryName(), &m)
+	switch {
+	case err != nil:
+		c.log.Warn("who led before is forgotten", "error", err)
+	case found && m.Version == memoryVersion && m.Prefix == c.def.Prefix():
+		c.baton = cluster.Baton{Term: m.Term, By: m.By, Phase: cluster.Starting}
+	}
+}
+
+// keep saves who leads. It is the last thing to do about a new leader: nobody
+// waits for it.
+func (c *course) keep(b cluster.Baton) {
+	if c.memory.Dir == "" || b.Confirmed == nil {
+		return
+	}
+	m := memory{Version: memoryVersion, Prefix: c.def.Prefix(), Term: b.Term, By: b.By}
+	if err := c.memory.Save(c.memoryName(), m); err != nil {
+		c.log.Error("a restart will not know who leads", "error", err)
 	}
 }

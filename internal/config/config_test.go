@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,10 +121,10 @@ func TestLoad(t *testing.T) {
 		t.Errorf("store: %+v", c.Store)
 	}
 	main, other := c.Clusters[0], c.Clusters[1]
-	if main.Scope != "batman" || main.Namespace != "db" || main.Datacenter != "dc2" || main.Group != "0" || main.Confirm != "role" {
+	if main.Scope != "batman" || main.Namespace != "db" || main.Datacenter != "dc2" || main.Group != "0" || !slices.Equal(main.Confirm, []string{"role"}) {
 		t.Errorf("cluster: %+v", main)
 	}
-	if other.Scope != "other" || other.Namespace != "service" || other.Group != "" || other.Confirm != "none" {
+	if other.Scope != "other" || other.Namespace != "service" || other.Group != "" || len(other.Confirm) != 3 {
 		t.Errorf("cluster with defaults: %+v", other)
 	}
 	a := c.Targets[0]
@@ -166,7 +167,7 @@ func TestMistakes(t *testing.T) {
 		"two stores":      {"consul {}\nfile {}\n" + target(""), "2:1", "a second store, file: there is consul already", "keep one of them"},
 		"store setting":   {"file {\n  pth = \"x\"\n}\n" + target(""), "2:3", "Unsupported argument", `did you mean "path"?`},
 		"cluster twice":   {"cluster \"patroni\" \"m\" {}\ncluster \"patroni\" \"m\" {}\n" + target(""), "2:1", `cluster "m" is there twice`, ""},
-		"way to confirm":  {"cluster \"patroni\" \"m\" {\n  confirm = [\"vote\"]\n}\n" + target(""), "2:3", `there is no way to confirm named "vote"`, `"none" trusts`},
+		"way to confirm":  {"cluster \"patroni\" \"m\" {\n  confirm = [\"vote\"]\n}\n" + target(""), "2:3", `there is no way to confirm a leader named "vote"`, `did you mean "none"`},
 		"target name":     {strings.Replace(target(""), `"a"`, `"a/b"`, 1), "1:1", `target name "a/b"`, "letters, digits, - and _"},
 		"no template":     {"target \"plain\" \"a\" {\n}\n", "1:1", "target plain a has no template", "add a template block"},
 		"duration":        {target("  check_timeout = \"soon\""), "6:3", `check_timeout "soon" is no duration`, `write it as "5s"`},

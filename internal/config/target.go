@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 )
 
@@ -29,6 +30,8 @@ type Target struct {
 	WaitMax      time.Duration
 	Check        []string // a command that checks on top of the kind's own check
 	CheckTimeout time.Duration
+	Hold         bool     // clients wait while the leader changes
+	OnChange     []string // a command to run after the leader changed
 	Settings     Daemon
 	Range        hcl.Range
 }
@@ -56,6 +59,8 @@ type targetBlock struct {
 	Wait         *waitBlock      `hcl:"wait,block"`
 	Check        []string        `hcl:"check,optional"`
 	CheckTimeout string          `hcl:"check_timeout,optional"`
+	Hold         bool            `hcl:"hold,optional"`
+	OnChange     []string        `hcl:"on_leader_change,optional"`
 	Rest         hcl.Body        `hcl:",remain"`
 	Body         hcl.Body        `hcl:",body"`
 	Range        hcl.Range       `hcl:",def_range"`
@@ -84,7 +89,7 @@ type templateBlock struct {
 }
 
 func (l *loader) target(b targetBlock) Target {
-	t := Target{Kind: b.Kind, Name: b.Name, Minimum: b.Minimum, Check: b.Check, Range: b.Range}
+	t := Target{Kind: b.Kind, Name: b.Name, Minimum: b.Minimum, Check: b.Check, Hold: b.Hold, OnChange: b.OnChange, Range: b.Range}
 	if notName(b.Name) {
 		l.errorf(b.Range, "letters, digits, - and _", "target name %q", b.Name)
 	}
@@ -132,8 +137,13 @@ func (l *loader) target(b targetBlock) Target {
 	if r, ok := t.Settings.(Resolver); ok {
 		r.Resolve(filepath.Dir(b.Range.Filename))
 	}
-	if _, err := t.Settings.Daemon(hclog.NewNullLogger()); err != nil {
+	daemon, err := t.Settings.Daemon(hclog.NewNullLogger())
+	if err != nil {
 		l.at(b.Range, err)
+		return t
+	}
+	if _, can := reload.As[reload.Holder](daemon); b.Hold && !can {
+		l.errorf(where(b.Body, "hold", b.Range), "leave hold out; pgbouncer can", "target %s %s: %[1]s can't keep clients waiting", b.Kind, b.Name)
 	}
 	return t
 }

@@ -17,15 +17,18 @@ type outcome struct {
 	err       error
 	committed bool // the files are on disk
 	mark      reload.Mark
-	idle      bool  // nothing had to be done
-	unsynced  error // the folders are not on disk yet
+	led       map[string]Led // whom the files show
+	cut       string         // how what hung on a leader of before was cut; "" if nothing did
+	uncut     error          // why it could not be
+	idle      bool           // nothing had to be done
+	unsynced  error          // the folders are not on disk yet
 	check     time.Duration
 	follow    time.Duration
 }
 
 // perform runs one action. It is the only place that touches disk and daemon.
 func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
-	out := outcome{action: do, hash: w.Hash}
+	out := outcome{action: do, hash: w.Hash, led: w.Led}
 	set, err := render.Stage(w.Files)
 	if err != nil {
 		out.err = err
@@ -52,6 +55,10 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	}
 	begun := time.Now()
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
+	if err == nil {
+		out.cut, out.uncut = l.cut(ctx, w.Led)
+		err = ctx.Err()
+	}
 	out.follow = time.Since(begun)
 	// The daemon need not wait for the disk: it follows a whole file either
 	// way. But nothing is recorded before the disk has it.
@@ -61,6 +68,25 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	}
 	out.mark = mark
 	return out
+}
+
+// cut ends what hangs on leaders that lead no more, if the daemon can.
+func (l *Loop) cut(ctx context.Context, now map[string]Led) (how string, err error) {
+	cutter, can := reload.As[reload.Cutter](l.spec.Daemon)
+	if !can {
+		return "", nil
+	}
+	var left []reload.Address
+	for name, old := range l.record.Led {
+		leads := func(led Led) bool { return led.Host == old.Host && led.Port == old.Port }
+		if is, known := now[name]; old.Leader != "" && known && !leads(is) {
+			left = append(left, reload.Address{Host: old.Host, Port: old.Port})
+		}
+	}
+	if len(left) == 0 {
+		return "", nil
+	}
+	return cutter.Cut(ctx, left)
 }
 
 // commit swaps the staged files in. Several are recorded first, so that a kill

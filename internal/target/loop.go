@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/watcher"
 )
@@ -28,6 +29,9 @@ type Loop struct {
 	done   Done
 	tries  Tries
 	told   string // the trouble that was logged last
+
+	keeper *keeper        // nil if the target does not hold
+	hooks  sync.WaitGroup // commands after a change of leader
 
 	superseded bool // an action was cancelled since the last that came to its end
 
@@ -58,6 +62,10 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 	}
 	defer func() { _ = lock.Close() }()
 	l.start()
+	if !once {
+		end := l.hold(ctx)
+		defer end()
+	}
 	settle := l.spec.Settle
 	if once {
 		settle = Settle{}
@@ -68,11 +76,14 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		now := time.Now()
 		w := l.source.Update(ctx, now)
 		l.tell(w)
+		if l.keeper != nil {
+			l.keeper.order(w, l.inSync(w))
+		}
 		if once && w.Err != nil {
 			return w.Err
 		}
 		if running != nil && l.supersedes(w, running) {
-			l.finish(running.stop(), true)
+			l.finish(ctx, running.stop(), true)
 			running = nil
 		}
 		var again time.Time
@@ -98,11 +109,28 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		case <-after(again):
 		case out := <-running.result():
 			running = nil
-			l.finish(out, false)
+			l.finish(ctx, out, false)
 			if once && out.err != nil {
 				return out.err
 			}
 		}
+	}
+}
+
+// hold starts the keeper, if the target holds; end waits until all is released.
+func (l *Loop) hold(ctx context.Context) (end func()) {
+	l.keeper = newKeeper(l.spec, l.records.Folder, l.log, l.source.sub.Poke)
+	if l.keeper == nil {
+		return l.hooks.Wait
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.keeper.run(ctx)
+	}()
+	return func() {
+		<-done
+		l.hooks.Wait()
 	}
 }
 
@@ -205,7 +233,7 @@ func (a *action) stop() outcome {
 }
 
 // finish takes up what an action came to.
-func (l *Loop) finish(out outcome, superseded bool) {
+func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 	if out.committed {
 		l.done.Committed = out.hash
 	}
@@ -213,7 +241,8 @@ func (l *Loop) finish(out outcome, superseded bool) {
 	l.superseded = superseded
 	switch {
 	case out.err == nil:
-		l.record.Followed, l.record.Mark = out.hash, out.mark
+		before := l.record.Led
+		l.record.Followed, l.record.Mark, l.record.Led = out.hash, out.mark, out.led
 		l.done.Followed = out.hash
 		l.tries, l.told = Tries{}, ""
 		l.source.Rested(out.hash)
@@ -224,6 +253,13 @@ func (l *Loop) finish(out outcome, superseded bool) {
 			l.log.Info("applied", "proof", out.mark.Proof.String(), "how", out.mark.How,
 				"check", out.check.Round(10*time.Microsecond).String(), "follow", out.follow.Round(10*time.Microsecond).String())
 		}
+		if out.cut != "" {
+			l.log.Info("cut what hung on the leader of before", "how", out.cut)
+		}
+		if out.uncut != nil {
+			l.log.Error("sessions may hang on the leader of before", "error", out.uncut, "hint", hint.Of(out.uncut))
+		}
+		l.leaderChanged(ctx, before, out.led)
 	case superseded:
 		l.log.Debug("superseded", "action", out.action.String(), "error", out.err)
 	default:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -137,7 +138,7 @@ func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
 
 func (b *bench) start() {
 	w := watcher.New(map[string]watcher.Store{watcher.Catalog: b.store, watcher.Local: b.store}, hclog.NewNullLogger())
-	b.loop = NewLoop(b.spec, w.Subscribe(), Records{Dir: b.path("state")}, hclog.NewNullLogger(), nil)
+	b.loop = NewLoop(b.spec, w.Subscribe(), Records{Folder: state.Folder{Dir: b.path("state")}}, hclog.NewNullLogger(), nil)
 	ctx, cancel := context.WithCancel(b.t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.Run(ctx) })
@@ -405,7 +406,7 @@ func TestSeveralFilesAreOneSet(t *testing.T) {
 		b.stop()
 
 		// Killed between its two renames: the start rolls forward.
-		record, err := Records{Dir: b.path("state")}.Load("test.t", []string{b.path("out"), b.path("out2")})
+		record, err := Records{Folder: state.Folder{Dir: b.path("state")}}.Load("test.t", []string{b.path("out"), b.path("out2")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -417,7 +418,7 @@ func TestSeveralFilesAreOneSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		record.Pending = set.Pending()
-		if err := (Records{Dir: b.path("state")}).Save(record); err != nil {
+		if err := (Records{Folder: state.Folder{Dir: b.path("state")}}).Save(record); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Rename(set.Files[0].Temp, b.path("out")); err != nil {
@@ -485,7 +486,7 @@ func TestWaitingWhileOthersChange(t *testing.T) {
 }
 
 func TestSecondPgbatonIsRefused(t *testing.T) {
-	records := Records{Dir: filepath.Join(t.TempDir(), "state")}
+	records := Records{Folder: state.Folder{Dir: filepath.Join(t.TempDir(), "state")}}
 	first, err := records.Lock("test.t")
 	if err != nil {
 		t.Fatal(err)
@@ -508,7 +509,7 @@ func TestOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		once := func(b *bench) error {
 			w := watcher.New(map[string]watcher.Store{watcher.Catalog: b.store}, hclog.NewNullLogger())
-			loop := NewLoop(b.spec, w.Subscribe(), Records{Dir: b.path("state")}, hclog.NewNullLogger(), nil)
+			loop := NewLoop(b.spec, w.Subscribe(), Records{Folder: state.Folder{Dir: b.path("state")}}, hclog.NewNullLogger(), nil)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			var running sync.WaitGroup
 			running.Go(func() { _ = w.Run(ctx) })

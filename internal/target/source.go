@@ -24,12 +24,14 @@ type Wanted struct {
 	Files   []render.File     // the last complete ones; nil if there were none yet
 	Hash    string            // of Files; "" if there were none yet
 	Leaders map[string]string // by cluster: the confirmed leader that Files show
+	Led     map[string]Led    // the same, with what else is worth to know of them
 	Changed time.Time         // when Hash became what it is
 	First   time.Time         // when the first change since the last rest came
 	Urgent  bool              // a leader changed: nothing waits
 
-	Waiting []funcs.Waiting // what keeps newer files from being complete
-	Err     error           // why newer files can't be made
+	Batons  map[string]cluster.Baton // by cluster: how leadership stands now, whatever Files show
+	Waiting []funcs.Waiting          // what keeps newer files from being complete
+	Err     error                    // why newer files can't be made
 }
 
 // WaitingFor says for a person what keeps newer files from being complete; ""
@@ -198,6 +200,7 @@ func (p *part) affected(snap watcher.Snapshot) bool {
 func (s *Source) collect(snap watcher.Snapshot, now time.Time) {
 	w := &s.wanted
 	w.Waiting, w.Err = nil, nil
+	w.Batons = batons(snap)
 	complete := true
 	files := make([]render.File, 0, len(s.parts))
 	for _, p := range s.parts {
@@ -219,7 +222,11 @@ func (s *Source) collect(snap watcher.Snapshot, now time.Time) {
 	if !complete {
 		return
 	}
-	hash, leaders := render.Hash(files), s.leaders(snap)
+	hash, leaders := render.Hash(files), map[string]string{}
+	w.Led = map[string]Led{}
+	for name, b := range w.Batons {
+		leaders[name], w.Led[name] = b.Term.Leader, led(b)
+	}
 	moved := !maps.Equal(leaders, w.Leaders)
 	w.Leaders = leaders
 	if hash == w.Hash {
@@ -240,12 +247,29 @@ func (s *Source) Rested(hash string) {
 	}
 }
 
-// leaders names the confirmed leader of each cluster that the templates use.
-func (s *Source) leaders(snap watcher.Snapshot) map[string]string {
-	out := map[string]string{}
+// Led is a leader that files were made for.
+type Led struct {
+	Leader   string `json:"leader"` // "" if there was none
+	Host     string `json:"host"`
+	Port     int    `json:"port"`
+	Created  uint64 `json:"created"` // of its leader key
+	Timeline uint64 `json:"timeline"`
+}
+
+func led(b cluster.Baton) Led {
+	l := Led{Leader: b.Term.Leader, Created: b.Term.Created, Timeline: b.Term.Timeline}
+	if b.Confirmed != nil {
+		l.Host, l.Port = b.Confirmed.Host, b.Confirmed.Port
+	}
+	return l
+}
+
+// batons are those of the clusters that the templates use.
+func batons(snap watcher.Snapshot) map[string]cluster.Baton {
+	out := map[string]cluster.Baton{}
 	for q, a := range snap {
-		if baton, ok := a.Value.(cluster.Baton); ok {
-			out[q.Path] = baton.Term.Leader
+		if b, ok := a.Value.(cluster.Baton); ok {
+			out[q.Path] = b
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/pgbaton/pgbaton/reload"
@@ -16,6 +17,22 @@ type Spec struct {
 	Minimum   func(service string) int // nil is none
 	Settle    Settle
 	Daemon    reload.Daemon
+
+	// Hold keeps clients waiting while a leader changes. Its daemon is a
+	// reload.Holder then, and Recipe is how a process without the config makes
+	// the same daemon.
+	Hold        bool
+	HoldTimeout func(cluster string) time.Duration // nil, or 0: as Patroni's settings suggest
+	Recipe      Recipe
+	Guard       func(until time.Time) (done func()) // watches over a hold from outside; nil is nobody
+
+	OnChange []string // a command to run after a leader changed; nil is none
+}
+
+// Recipe is a kind with its settings.
+type Recipe struct {
+	Kind     string          `json:"kind"`
+	Settings json.RawMessage `json:"settings"`
 }
 
 // ID names the target in logs and records.

@@ -10,6 +10,7 @@ import (
 type Term struct {
 	System   string
 	Leader   string
+	Standby  bool // it leads a standby cluster, and takes no writes
 	Session  string
 	Created  uint64
 	Timeline uint64
@@ -19,31 +20,30 @@ type Term struct {
 type Baton struct {
 	Seen      Cluster // as last described by the store
 	Confirmed *Member // the leader that templates see; nil until there was one
-	Term      Term    // of Confirmed
+	Term      Term    // of Confirmed, or of who led when pgbaton ran last
+	By        Way     // what confirmed it
+	Reigns    time.Time
 	Phase     Phase
 	Since     time.Time // when Phase began
+	Named     time.Time // when the leader key became what it is
+	Former    *Member   // who led before, until it is known to take writes no more
 	Refused   string    // why a leader that the store names is not believed; "" if it is
+	Alarm     string    // who takes writes beside the leader; "" if nobody does
+	Spent     bool      // the leader was lost once in this term, and came back
+	Early     bool      // it is lost, and clients had better wait already
 }
-
-// Trust says when a leader that the key names counts as leader.
-type Trust string
-
-// The ways to confirm a leader.
-const (
-	TrustKey  Trust = "none" // the key alone
-	TrustRole Trust = "role" // the key, once its member calls itself primary
-)
 
 // lead is how long before a scheduled switchover a cluster counts as
 // switching.
 const lead = time.Second
 
-// Next says what becomes of prev when the store describes the cluster as seen.
-// It decides; it does not look at a clock: now is the caller's.
+// Next says what becomes of prev when the store describes the cluster as seen
+// and looks at its members came to ev. It decides; it does not look at a clock:
+// now is the caller's.
 //
 // The last confirmed leader stays until the next one is confirmed, whatever
 // happens to its keys meanwhile.
-func Next(prev Baton, seen Cluster, trust Trust, now time.Time) Baton {
+func Next(prev Baton, seen Cluster, policy Policy, ev []Evidence, now time.Time) Baton {
 	if prev.Confirmed != nil && seen.nothing() {
 		// A store that lost everything, or a token that sees nothing: no reason
 		// to take the replicas away.
@@ -55,30 +55,81 @@ func Next(prev Baton, seen Cluster, trust Trust, now time.Time) Baton {
 	if seen.System == "" {
 		seen.System = prev.Term.System
 	}
-	next := Baton{Seen: seen, Confirmed: prev.Confirmed, Term: prev.Term}
+	next := prev
+	next.Seen, next.Refused = seen, ""
+	if seen.Key != prev.Seen.Key || prev.Named.IsZero() {
+		next.Named = now
+	}
 	named := seen.Leader
 	if seen.Standby {
 		named = seen.StandbyLeader
 	}
 	if named != nil {
-		term := Term{
-			System: seen.System, Leader: named.Name, Session: seen.Key.Session,
-			Created: seen.Key.Created, Timeline: named.Timeline,
-		}
-		next.Refused = refuse(prev, term)
-		if next.Refused == "" && (continues(prev, term) || confirmed(named, trust)) {
-			if term.Timeline < prev.Term.Timeline && continues(prev, term) {
-				term.Timeline = prev.Term.Timeline // a member that restarts shows none for a while
-			}
-			next.Confirmed, next.Term = named, term
-		}
+		next.consider(prev, *named, policy, ev, now)
 	}
-	next.Phase = phase(next, named, now)
+	next.Phase = next.phase(named, ev, now)
 	next.Since = now
 	if next.Phase == prev.Phase {
 		next.Since = prev.Since
 	}
+	if next.Phase == Steady && prev.Phase == Lost && next.Term == prev.Term {
+		next.Spent = true
+	}
+	next.Early = next.Phase == Lost && policy.EarlyHold && !next.Spent
+	next.watchFormer(ev, now)
 	return next
+}
+
+// consider makes named the confirmed leader if it is one.
+func (b *Baton) consider(prev Baton, named Member, policy Policy, ev []Evidence, now time.Time) {
+	term := Term{
+		System: b.Seen.System, Leader: named.Name, Standby: b.Seen.Standby,
+		Session: b.Seen.Key.Session, Created: b.Seen.Key.Created, Timeline: named.Timeline,
+	}
+	if continues(prev, term) {
+		// A member that restarts shows no timeline for a while, and one that was
+		// promoted the old one.
+		term.Timeline = max(term.Timeline, prev.Term.Timeline)
+		b.Confirmed, b.Term = &named, term
+		return
+	}
+	e, way := b.confirm(prev, named, policy, ev, now)
+	if e.Timeline > 0 {
+		term.Timeline = e.Timeline
+	}
+	if b.Refused = refuse(prev, term, e, way); b.Refused != "" || way == "" {
+		return
+	}
+	if prev.Confirmed != nil && prev.Term.Leader != term.Leader && !prev.Term.Standby {
+		b.Former = prev.Confirmed
+	}
+	b.Confirmed, b.Term, b.By, b.Reigns, b.Spent = &named, term, way, now, false
+}
+
+// confirm looks for evidence that named leads; way is "" if there is none.
+func (b *Baton) confirm(prev Baton, named Member, policy Policy, ev []Evidence, now time.Time) (e Evidence, way Way) {
+	since := b.Named
+	if prev.Confirmed != nil && prev.Term.Leader == named.Name {
+		since = time.Time{} // its key is another, but the server is the one that was asked all the time
+	}
+	e = about(ev, named.Name, since, now, policy.trusts)
+	switch {
+	case policy.trusts(WayKey):
+		return e, WayKey
+	case e.Verdict == Writable, e.Verdict == ReadOnly && b.Seen.Standby:
+		return e, e.Way
+	case policy.trusts(WayRole) && named.Role == b.leads():
+		return e, WayRole
+	}
+	return e, ""
+}
+
+// leads is the role of whoever leads.
+func (b *Baton) leads() string {
+	if b.Seen.Standby {
+		return "standby_leader"
+	}
+	return "primary"
 }
 
 // nothing says whether there is no key at all.
@@ -86,56 +137,92 @@ func (c *Cluster) nothing() bool {
 	return len(c.Members) == 0 && c.Key.Name == "" && c.System == "" && len(c.Problems) == 0
 }
 
-// continues says whether term is the one that prev confirmed.
+// continues says whether term is the one that prev confirmed, or the process
+// before this one.
 func continues(prev Baton, term Term) bool {
-	return prev.Confirmed != nil && term.Leader == prev.Term.Leader && term.System == prev.Term.System &&
-		term.Session == prev.Term.Session && term.Created == prev.Term.Created
-}
-
-func confirmed(m *Member, trust Trust) bool {
-	return trust != TrustRole || m.Role == "primary" || m.Role == "standby_leader"
-}
-
-// refuse says why term can't follow prev, or "". Leadership never goes back:
-// an earlier key of the same system is believed only on a timeline at least as
-// high, as after a store was restored from a backup.
-func refuse(prev Baton, term Term) string {
 	old := prev.Term
-	if prev.Confirmed == nil || term.System != old.System || term.Created >= old.Created || term.Timeline >= old.Timeline {
+	old.Timeline = term.Timeline
+	return old.Leader != "" && old == term
+}
+
+// refuse says why term can't follow prev, or "". Leadership never goes back: an
+// earlier key of the same system, as after a store was restored from a backup,
+// is believed only of a server that itself takes writes on a timeline at least
+// as high. What nobody can be asked about goes by the keys.
+func refuse(prev Baton, term Term, e Evidence, way Way) string {
+	old := prev.Term
+	if e.System != "" && term.System != "" && e.System != term.System {
+		return fmt.Sprintf("the leader key names %s, which answers for system %s, not %s: another cluster's server", term.Leader, e.System, term.System)
+	}
+	if old.Leader == "" || term.System != old.System || term.Created >= old.Created {
+		return ""
+	}
+	if way != "" && term.Timeline >= old.Timeline {
 		return ""
 	}
 	return fmt.Sprintf("the leader key names %s on timeline %d with index %d, older than %s on timeline %d with index %d",
 		term.Leader, term.Timeline, term.Created, old.Leader, old.Timeline, old.Created)
 }
 
-func phase(b Baton, named *Member, now time.Time) Phase {
-	switch {
-	case b.Confirmed == nil && named == nil:
-		return Starting
-	case b.Confirmed == nil || (named != nil && !b.holds()):
-		return Promoting
-	case b.Seen.Failover.Due(now, lead) && b.concerns(b.Seen.Failover):
-		return Switching
-	case named == nil && !b.holds():
-		return Leaderless
+// watchFormer keeps an eye on who led before: two that take writes are the worst
+// that can happen to a cluster.
+func (b *Baton) watchFormer(ev []Evidence, now time.Time) {
+	b.Alarm = ""
+	if b.Confirmed == nil || b.Term.Standby {
+		b.Former = nil
+		return
 	}
-	return Steady
+	for _, m := range b.Suspects() {
+		if e := about(ev, m.Name, b.Reigns, now, anyWay); e.Verdict == Writable {
+			b.Alarm = fmt.Sprintf("%s takes writes beside the leader %s: rows are being lost there (%s, timeline %d)", m.Name, b.Term.Leader, e.Way, e.Timeline)
+		}
+	}
+	if b.Former == nil {
+		return
+	}
+	if b.Former.Name == b.Term.Leader || about(ev, b.Former.Name, b.Reigns, now, anyWay).Verdict == ReadOnly {
+		b.Former = nil
+	}
 }
 
-// holds says whether the leader key is still the confirmed term's, even if its
-// member key can't be read.
-func (b Baton) holds() bool {
-	return b.Seen.Key == LeaderKey{Name: b.Term.Leader, Session: b.Term.Session, Created: b.Term.Created}
+// Suspects are the members that may take writes though they don't lead: who led
+// before, and whose key says so.
+func (b *Baton) Suspects() []Member {
+	var list []Member
+	if b.Former != nil && b.Former.Name != b.Term.Leader {
+		list = append(list, *b.Former)
+	}
+	if b.Phase != Steady {
+		return list // roles lag while leadership moves
+	}
+	for _, m := range b.Seen.Members {
+		if m.Role == "primary" && m.Name != b.Term.Leader && m.Host != "" && (b.Former == nil || m.Name != b.Former.Name) {
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
-// concerns says whether f asks the confirmed leader to step down.
-func (b Baton) concerns(f *Failover) bool { return f.Leader == "" || f.Leader == b.Term.Leader }
+// Candidate is the member that the key names and that is not confirmed, or nil:
+// who has to be asked whether it takes writes.
+func (b *Baton) Candidate() *Member {
+	if b.holds() {
+		return nil
+	}
+	if b.Seen.Standby {
+		return b.Seen.StandbyLeader
+	}
+	return b.Seen.Leader
+}
 
 // View is the cluster as templates see it: led by the confirmed leader.
 func (b Baton) View() Cluster {
 	v := b.Seen
 	v.Phase = b.Phase
 	v.Timeline = b.Term.Timeline
+	if b.Confirmed != nil {
+		v.Standby = b.Term.Standby
+	}
 	v.arrange(b.Confirmed)
 	return v
 }
@@ -146,6 +233,6 @@ func (b Baton) Same(other any) bool {
 	if !ok {
 		return false
 	}
-	return b.Phase == o.Phase && b.Term == o.Term && b.Refused == o.Refused &&
-		sameMember(b.Confirmed, o.Confirmed) && b.Seen.Same(&o.Seen)
+	return b.Phase == o.Phase && b.Term == o.Term && b.Refused == o.Refused && b.Alarm == o.Alarm && b.Early == o.Early &&
+		sameMember(b.Confirmed, o.Confirmed) && sameMember(b.Former, o.Former) && b.Seen.Same(&o.Seen)
 }

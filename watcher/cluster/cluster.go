@@ -14,18 +14,6 @@ import (
 	"time"
 )
 
-// Phase is what a cluster is doing with its leadership.
-type Phase string
-
-// The phases.
-const (
-	Starting   Phase = "starting"   // no leader was confirmed yet
-	Steady     Phase = "steady"     // the confirmed leader leads
-	Switching  Phase = "switching"  // a switchover was asked for and is due
-	Leaderless Phase = "leaderless" // nobody holds the leader key
-	Promoting  Phase = "promoting"  // the key names a server that is not confirmed yet
-)
-
 // Cluster is a cluster as its store describes it at one moment.
 type Cluster struct {
 	Name     string // of its config block

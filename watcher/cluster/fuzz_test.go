@@ -28,8 +28,8 @@ func FuzzDecodePatroni(f *testing.F) {
 				}
 			}
 		}
-		b := Next(Baton{}, c, TrustKey, time.Now())
-		if v := b.View(); !b.Same(Next(b, c, TrustKey, time.Now())) && v.Phase == Steady {
+		b := Next(Baton{}, c, Policy{}, nil, time.Now())
+		if v := b.View(); !b.Same(Next(b, c, Policy{}, nil, time.Now())) && v.Phase == Steady {
 			t.Errorf("the same keys again are a change: %+v", b)
 		}
 	})

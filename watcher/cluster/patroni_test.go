@@ -171,13 +171,13 @@ func TestEmptiedScopeKeepsTheReplicas(t *testing.T) {
 		"members/pg1": `{"conn_url":"postgres://a:1/x","role":"primary","state":"running","timeline":4}`,
 		"members/pg2": `{"conn_url":"postgres://b:1/x","role":"replica","state":"running","timeline":4}`,
 	}
-	before := Next(Baton{}, decode(kv), TrustKey, time.Now())
-	after := Next(before, decode(nil), TrustKey, time.Now())
+	before := Next(Baton{}, decode(kv), Policy{}, nil, time.Now())
+	after := Next(before, decode(nil), Policy{}, nil, time.Now())
 	v := after.View()
 	if v.Leader == nil || v.Leader.Name != "pg1" || len(v.Replicas) != 1 || v.Phase != Leaderless || len(v.Problems) != 1 {
 		t.Errorf("with all keys gone: leader %v, replicas %v, phase %s, problems %v", v.Leader, v.Replicas, v.Phase, v.Problems)
 	}
-	if back := Next(after, decode(kv), TrustKey, time.Now()); back.Phase != Steady || len(back.Seen.Problems) != 0 {
+	if back := Next(after, decode(kv), Policy{}, nil, time.Now()); back.Phase != Steady || len(back.Seen.Problems) != 0 {
 		t.Errorf("with the keys back: %+v", back)
 	}
 	// An older leader is refused even if the system identifier is missing.
@@ -187,7 +187,7 @@ func TestEmptiedScopeKeepsTheReplicas(t *testing.T) {
 	for i := range pairs {
 		pairs[i].CreateIndex = 1
 	}
-	if old := Next(before, DecodePatroni("batman", "service/batman/", pairs), TrustKey, time.Now()); old.Term.Leader != "pg1" || old.Refused == "" {
+	if old := Next(before, DecodePatroni("batman", "service/batman/", pairs), Policy{}, nil, time.Now()); old.Term.Leader != "pg1" || old.Refused == "" {
 		t.Errorf("an older leader without a system identifier: %+v", old)
 	}
 }
@@ -234,14 +234,14 @@ func TestStandbyClusterHasNoLeader(t *testing.T) {
 
 func TestHeartbeatsAreNoChange(t *testing.T) {
 	kv := map[string]string{"leader": "pg1", "members/pg1": `{"conn_url":"postgres://a:1/x","role":"master","state":"running","xlog_location":100}`}
-	a := Next(Baton{}, decode(kv), TrustKey, time.Now())
+	a := Next(Baton{}, decode(kv), Policy{}, nil, time.Now())
 	kv["members/pg1"] = strings.Replace(kv["members/pg1"], "100", "200", 1)
-	b := Next(a, decode(kv), TrustKey, time.Now())
+	b := Next(a, decode(kv), Policy{}, nil, time.Now())
 	if !b.Same(a) {
 		t.Error("a heartbeat counts as a change")
 	}
 	kv["members/pg1"] = strings.Replace(kv["members/pg1"], "running", "stopping", 1)
-	if Next(b, decode(kv), TrustKey, time.Now()).Same(b) {
+	if Next(b, decode(kv), Policy{}, nil, time.Now()).Same(b) {
 		t.Error("a change of state does not count as a change")
 	}
 }
@@ -261,16 +261,16 @@ func TestLeaderNeverGoesBack(t *testing.T) {
 		return DecodePatroni("batman", "service/batman/", pairs)
 	}
 	now := time.Now()
-	b := Next(Baton{}, at("pg1", "1", 10), TrustKey, now)
-	b = Next(b, at("pg2", "2", 20), TrustKey, now)
+	b := Next(Baton{}, at("pg1", "1", 10), Policy{}, nil, now)
+	b = Next(b, at("pg2", "2", 20), Policy{}, nil, now)
 	if b.Term.Leader != "pg2" {
 		t.Fatalf("the later term was not taken: %+v", b)
 	}
-	back := Next(b, at("pg1", "1", 10), TrustKey, now)
+	back := Next(b, at("pg1", "1", 10), Policy{}, nil, now)
 	if back.Term.Leader != "pg2" || back.Refused == "" {
 		t.Errorf("an older term was taken: leader %s, refused %q", back.Term.Leader, back.Refused)
 	}
-	restored := Next(back, at("pg1", "3", 5), TrustKey, now)
+	restored := Next(back, at("pg1", "3", 5), Policy{}, nil, now)
 	if restored.Term.Leader != "pg1" || restored.Refused != "" {
 		t.Errorf("a lower index on a higher timeline was refused: %+v", restored)
 	}

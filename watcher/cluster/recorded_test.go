@@ -61,9 +61,9 @@ func TestRecorded(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 			var story strings.Builder
-			for _, trust := range []Trust{TrustKey, TrustRole} {
-				fmt.Fprintf(&story, "# confirm = %s\n", trust)
-				tellStory(&story, readMoments(t, file), trust)
+			for _, way := range []Way{WayKey, WayRole} {
+				fmt.Fprintf(&story, "# confirm = %s\n", way)
+				tellStory(&story, readMoments(t, file), Policy{Confirm: []Way{way}})
 			}
 			golden := strings.TrimSuffix(file, ".json") + ".golden"
 			if *update {
@@ -83,11 +83,11 @@ func TestRecorded(t *testing.T) {
 }
 
 // tellStory writes a line for each moment that is no mere heartbeat.
-func tellStory(w *strings.Builder, moments []moment, trust Trust) {
+func tellStory(w *strings.Builder, moments []moment, policy Policy) {
 	var baton Baton
 	for i, m := range moments {
 		seen := DecodePatroni("batman", prefixOf(m), m.pairs())
-		next := Next(baton, seen, trust, m.At)
+		next := Next(baton, seen, policy, nil, m.At)
 		if i == 0 || !next.Same(baton) {
 			at := m.At.Sub(moments[0].At).Round(time.Millisecond)
 			fmt.Fprintf(w, "%8s %s\n", at, describe(next))

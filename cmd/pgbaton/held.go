@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/state"
+	"github.com/pgbaton/pgbaton/internal/target"
+	"github.com/pgbaton/pgbaton/reload"
+)
+
+// recipe is how a process without the config makes a target's daemon: settings
+// hold paths of secrets, and no secrets.
+func recipe(t config.Target) (target.Recipe, error) {
+	settings, err := json.Marshal(t.Settings)
+	if err != nil {
+		return target.Recipe{}, fmt.Errorf("target %s %s: %w", t.Kind, t.Name, err)
+	}
+	return target.Recipe{Kind: t.Kind, Settings: settings}, nil
+}
+
+// holderOf makes the daemon that a recipe describes.
+func holderOf(r target.Recipe, log hclog.Logger) (reload.Holder, error) {
+	kind := kinds().Daemons[r.Kind]
+	if kind == nil {
+		return nil, fmt.Errorf("there is no kind of target named %q", r.Kind)
+	}
+	settings := kind()
+	if err := json.Unmarshal(r.Settings, settings); err != nil {
+		return nil, fmt.Errorf("read settings of %s: %w", r.Kind, err)
+	}
+	daemon, err := settings.Daemon(log)
+	if err != nil {
+		return nil, err
+	}
+	holder, can := reload.As[reload.Holder](daemon)
+	if !can {
+		return nil, fmt.Errorf("%s holds no traffic", r.Kind)
+	}
+	return holder, nil
+}
+
+// heldFiles lists the holds in the state folder: the daemon's and those by hand.
+func heldFiles(folder state.Folder) ([]string, error) {
+	var files []string
+	var errs []error
+	for _, prefix := range []string{target.HeldPrefix, target.ByHandPrefix} {
+		ids, err := folder.Names(prefix)
+		errs = append(errs, err)
+		for _, id := range ids {
+			files = append(files, prefix+id)
+		}
+	}
+	return files, errors.Join(errs...)
+}
+
+// loadHolds reads one of them.
+func loadHolds(folder state.Folder, file string) (h target.Holds, found bool, err error) {
+	if found, err = folder.Load(file, &h); err != nil {
+		err = hint.Wrap(err, "resume what is paused by hand, then remove the file")
+	}
+	return h, found, err
+}
+
+// releaseFile releases what a file of the state folder says is held, and
+// removes it.
+func releaseFile(ctx context.Context, folder state.Folder, file string, log hclog.Logger) (names []string, err error) {
+	holds, found, err := loadHolds(folder, file)
+	if err != nil || !found {
+		return nil, err
+	}
+	holder, err := holderOf(holds.Recipe, log)
+	if err != nil {
+		return nil, fmt.Errorf("release %s: %w", holds.Target, err)
+	}
+	for _, h := range holds.Holds {
+		names = append(names, h.Names...)
+	}
+	if err := holder.Release(ctx, names); err != nil {
+		return nil, hint.Wrap(fmt.Errorf("release %s: %w", holds.Target, err), "%s", hint.Of(err))
+	}
+	return names, folder.Remove(file)
+}
+
+// until is when the last of the holds ends.
+func until(h target.Holds) time.Time {
+	var last time.Time
+	for _, one := range h.Holds {
+		if one.Until.After(last) {
+			last = one.Until
+		}
+	}
+	return last
+}
+
+// releaseForgotten releases what nobody looks after any more: holds of targets
+// that hold no longer, and those by hand whose time has passed.
+func releaseForgotten(ctx context.Context, folder state.Folder, specs []target.Spec, log hclog.Logger) {
+	files, err := heldFiles(folder)
+	if err != nil {
+		log.Error("what was held before is not known", "error", err)
+	}
+	for _, file := range files {
+		id, held := strings.CutPrefix(file, target.HeldPrefix)
+		if held && slices.ContainsFunc(specs, func(s target.Spec) bool { return s.Hold && s.ID() == id }) {
+			continue // its loop takes it over
+		}
+		if !held {
+			if h, found, err := loadHolds(folder, file); err != nil || !found || time.Now().Before(until(h)) {
+				continue
+			}
+		}
+		names, err := releaseFile(ctx, folder, file, log)
+		if err != nil {
+			log.Error("what was held before stays held", "error", err, "hint", hint.Of(err))
+			continue
+		}
+		log.Warn("released what was held before", "names", strings.Join(names, ", "))
+	}
+}

@@ -1,0 +1,135 @@
+package baton
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/probe"
+	"github.com/pgbaton/pgbaton/internal/state"
+	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
+)
+
+// course follows the leadership of one cluster.
+type course struct {
+	def    Definition
+	prober *probe.Prober
+	memory state.Folder
+	log    hclog.Logger
+
+	// The rest is written by run alone, under mu.
+	mu      sync.Mutex
+	baton   cluster.Baton
+	answer  watcher.Answer // its Rev is 0 until there is something to say
+	changed chan struct{}  // closed when answer is another
+}
+
+// run follows the keys, the members and the clock until ctx ends.
+func (c *course) run(ctx context.Context, sub *watcher.Subscription) {
+	defer sub.Close()
+	looks := newLooks(ctx, c.prober)
+	defer looks.stop()
+	query := c.def.Query()
+	sub.Want(map[watcher.Query]struct{}{query: {}})
+
+	var seen cluster.Cluster
+	var change uint64 // of the keys that seen was decoded from
+	known, asked := false, false
+	for {
+		keys := sub.Snapshot()[query]
+		if keys.Presence != watcher.Unknown && (keys.Change != change || !known) {
+			pairs, _ := keys.Value.([]watcher.Pair)
+			seen = cluster.DecodePatroni(c.def.Scope, c.def.Prefix(), pairs)
+			seen.Name = c.def.Name
+			change = keys.Change
+		}
+		now := time.Now()
+		prev, next := c.baton, c.baton
+		if keys.Presence != watcher.Unknown {
+			next = cluster.Next(prev, seen, c.def.Policy, looks.evidence(), now)
+			c.publish(next, keys)
+			looks.adjust(next, c.def)
+			c.news(prev, next, known)
+			if next.Term != prev.Term {
+				c.keep(next)
+			}
+			if known = true; !asked && c.def.Rehearse && next.Confirmed != nil {
+				asked = true
+				looks.once(func(ctx context.Context) { c.usable(ctx, *next.Confirmed) })
+			}
+		} else if keys.Err != nil {
+			c.publish(next, keys)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-sub.Changed():
+		case <-looks.changed:
+		case <-after(next.Wake(now)):
+		}
+	}
+}
+
+// publish makes b what the cluster's query is answered with, as fresh as the
+// keys are.
+func (c *course) publish(b cluster.Baton, keys watcher.Answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.baton = b
+	rev := c.answer.Rev + 1
+	c.answer = watcher.Answer{Presence: watcher.Present, Value: b, Rev: rev, Fresh: keys.Fresh, Err: keys.Err}
+	if keys.Presence == watcher.Unknown {
+		c.answer.Presence, c.answer.Value = watcher.Unknown, nil
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// usable warns at the start of ways to confirm a leader that will not work when
+// they are needed.
+func (c *course) usable(ctx context.Context, leader cluster.Member) {
+	failing := c.prober.Failing(ctx, leader)
+	for _, way := range c.def.Policy.Confirm {
+		if err := failing[way]; err != nil && !errors.Is(err, context.Canceled) {
+			c.log.Warn("this way to confirm a leader does not work", "way", string(way), "error", err, "hint", hint.Of(err))
+		}
+	}
+}
+
+// news logs what an operator would ask about, and no heartbeat.
+func (c *course) news(prev, next cluster.Baton, known bool) {
+	if next.Confirmed != nil && (next.Term.Leader != prev.Term.Leader || !known) {
+		c.log.Info("leader confirmed", "leader", next.Term.Leader, "address", next.Confirmed.Address(), "timeline", next.Term.Timeline, "by", string(next.By))
+	}
+	if next.Phase != prev.Phase {
+		c.log.Info("phase", "is", string(next.Phase), "was", string(prev.Phase))
+	}
+	if next.Refused != "" && next.Refused != prev.Refused {
+		c.log.Error("leader refused", "reason", next.Refused)
+	}
+	switch {
+	case next.Alarm != "" && prev.Alarm == "":
+		c.log.Error("two members take writes", "alarm", next.Alarm, "hint", "stop PostgreSQL on the member that does not lead, then let Patroni rejoin it")
+	case next.Alarm == "" && prev.Alarm != "":
+		c.log.Info("one member takes writes again", "leader", next.Term.Leader)
+	}
+	for _, p := range next.Seen.Problems {
+		if !known || !slices.Contains(prev.Seen.Problems, p) {
+			c.log.Warn("bad key", "problem", p)
+		}
+	}
+}
+
+// after is a timer for at; nil, and so never ready, for the zero time.
+func after(at time.Time) <-chan time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return time.After(time.Until(at))
+}

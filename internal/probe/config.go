@@ -1,0 +1,125 @@
+package probe
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
+)
+
+// Config says how the members of one cluster are asked.
+type Config struct {
+	Ways []cluster.Way // those that a leader may be confirmed by
+	API  API
+	SQL  SQL
+}
+
+// API is how Patroni's REST servers are reached; their addresses are in the
+// members' keys. The zero value asks without credentials, which GET /patroni
+// does not need, and verifies certificates by the system's authorities.
+type API struct {
+	User         string // of basic authentication; "" is none
+	PasswordFile string // holds its password in the first line, read at each request
+	CAFile       string // PEM; "" is the system's
+	CertFile     string // PEM, for verify_client = required
+	KeyFile      string // PEM; "" is in CertFile
+	Insecure     bool   // certificates are not verified
+}
+
+// SQL is how PostgreSQL is logged in to. The zero value is the user postgres
+// without a password, its database postgres, TLS if the server offers it.
+type SQL struct {
+	User         string // "" is postgres
+	Database     string // "" is postgres
+	PasswordFile string // holds the password in its first line, read at each login; "" is none
+	SSLMode      string // as libpq's; "" is prefer
+	CAFile       string // PEM, for verify-ca and verify-full
+	CertFile     string // PEM
+	KeyFile      string // PEM
+}
+
+// Prober asks the members of one cluster.
+type Prober struct {
+	config Config
+	ways   []cluster.Way // those of config.Ways that ask a member
+	client *http.Client
+	log    hclog.Logger
+}
+
+// New returns a prober that has asked nobody yet.
+func New(c Config, log hclog.Logger) (*Prober, error) {
+	t, err := c.API.tls()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.SQL.connConfig(cluster.Endpoint{Host: "localhost", Port: 5432}); err != nil {
+		return nil, err
+	}
+	// Patroni's server closes each connection anyway.
+	transport := &http.Transport{TLSClientConfig: t, DisableKeepAlives: true, TLSHandshakeTimeout: patience}
+	p := &Prober{config: c, client: &http.Client{Transport: transport, Timeout: patience}, log: log}
+	for _, w := range c.Ways {
+		if w == cluster.WayAPI || w == cluster.WaySQL {
+			p.ways = append(p.ways, w)
+		}
+	}
+	return p, nil
+}
+
+// patience is how long a single look may take.
+const patience = time.Second
+
+func (a API) tls() (*tls.Config, error) {
+	t := &tls.Config{InsecureSkipVerify: a.Insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // the operator's choice
+	if a.CAFile != "" {
+		pem, err := os.ReadFile(a.CAFile)
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("read ca_file: %w", err), "pgbaton's user has to be able to read it")
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read ca_file: %s holds no certificate in PEM form", a.CAFile)
+		}
+	}
+	if a.CertFile == "" && a.KeyFile != "" {
+		return nil, errors.New("read key_file: there is no cert_file beside it")
+	}
+	if a.CertFile != "" {
+		key := a.KeyFile
+		if key == "" {
+			key = a.CertFile
+		}
+		// Read at each handshake, for certificates are renewed.
+		load := func() (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(a.CertFile, key)
+			return &pair, err
+		}
+		if _, err := load(); err != nil {
+			return nil, fmt.Errorf("read cert_file: %w", err)
+		}
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	}
+	return t, nil
+}
+
+// firstLine reads a password; "" for no file.
+func firstLine(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", hint.Wrap(fmt.Errorf("read password_file: %w", err), "pgbaton's user has to be able to read it")
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
+}

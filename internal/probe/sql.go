@@ -1,0 +1,175 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
+)
+
+// sqlConn is a login to one member's server.
+type sqlConn struct {
+	member cluster.Member
+	conn   *pgconn.PgConn
+}
+
+// login logs in to a member's server, at the first of its endpoints that
+// answers.
+func (p *Prober) login(ctx context.Context, m cluster.Member) (*sqlConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var errs []error
+	for _, at := range m.Endpoints {
+		config, err := p.config.SQL.connConfig(at)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := pgconn.ConnectConfig(ctx, config)
+		if err == nil {
+			return &sqlConn{member: m, conn: conn}, nil
+		}
+		errs = append(errs, fmt.Errorf("log in to %s at %s: %w", m.Name, at, err))
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
+	password, err := firstLine(c.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	quote := func(s string) string {
+		return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+	}
+	or := func(s, fallback string) string {
+		if s == "" {
+			return fallback
+		}
+		return s
+	}
+	// All that the environment could bring in is named, so that it cannot.
+	text := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=%s target_session_attrs=any",
+		quote(at.Host), at.Port, quote(or(c.User, "postgres")), quote(or(c.Database, "postgres")), quote(or(c.SSLMode, "prefer")))
+	for _, file := range []struct{ key, path string }{{"sslrootcert", c.CAFile}, {"sslcert", c.CertFile}, {"sslkey", c.KeyFile}} {
+		if file.path != "" {
+			text += fmt.Sprintf(" %s=%s", file.key, quote(file.path))
+		}
+	}
+	config, err := pgconn.ParseConfig(text)
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("read the cluster's sql block: %w", err), "sslmode is one of disable, allow, prefer, require, verify-ca, verify-full")
+	}
+	config.Password = password
+	config.RuntimeParams = map[string]string{"application_name": "pgbaton", "statement_timeout": strconv.Itoa(int(10 * time.Second / time.Millisecond))}
+	return config, nil
+}
+
+// question is what a server is asked. A timeline is told by the name of the WAL
+// file that it writes; the control file has the one of the last checkpoint.
+const question = `SELECT pg_is_in_recovery(),
+ CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END,
+ (SELECT system_identifier FROM pg_control_system())`
+
+// ask asks the server.
+func (c *sqlConn) ask(ctx context.Context, limit time.Duration) (cluster.Evidence, error) {
+	e := cluster.Evidence{Member: c.member.Name, Way: cluster.WaySQL, At: time.Now()}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	results, err := c.conn.Exec(ctx, question).ReadAll()
+	if err != nil {
+		return e, fmt.Errorf("ask %s: %w", c.member.Name, err)
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 3 {
+		return e, fmt.Errorf("ask %s: its answer is not one row of three", c.member.Name)
+	}
+	row := results[0].Rows[0]
+	e.System = string(row[2])
+	e.Verdict = cluster.ReadOnly
+	if string(row[0]) == "f" {
+		e.Verdict = cluster.Writable
+		if name := string(row[1]); len(name) >= 8 {
+			e.Timeline, _ = strconv.ParseUint(name[:8], 16, 32)
+		}
+	}
+	return e, nil
+}
+
+func (c *sqlConn) close() {
+	// The server may hang: it is not waited for.
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_ = c.conn.Close(ctx)
+}
+
+// trouble is what an error of a connection says about its server.
+type trouble uint8
+
+const (
+	unsure  trouble = iota // not to be known: a name that can't be resolved, no route
+	down                   // nobody is there, or it is about to stop or to start
+	slow                   // it takes its time
+	refused                // it is alive, and does not let us in
+)
+
+func judge(err error) trouble {
+	var said *pgconn.PgError
+	switch {
+	case errors.As(err, &said):
+		// 57P01 to 57P03: an administrator ends it, or a crash; it is starting or stopping.
+		if strings.HasPrefix(said.Code, "57P0") {
+			return down
+		}
+		return refused
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, os.ErrNotExist), ended(err):
+		return down
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return slow
+	}
+	return unsure
+}
+
+// ended says whether a connection was closed from the other side.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, pgconn.ErrConnClosed)
+}
+
+// ping asks as little as there is to ask.
+func (c *sqlConn) ping(ctx context.Context, limit time.Duration) (cluster.Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	results, err := c.conn.Exec(ctx, "SELECT pg_is_in_recovery()").ReadAll()
+	if err != nil {
+		return cluster.Unclear, err
+	}
+	if len(results) == 1 && len(results[0].Rows) == 1 && string(results[0].Rows[0][0]) == "f" {
+		return cluster.Writable, nil
+	}
+	return cluster.ReadOnly, nil
+}
+
+// idle waits until the connection ends, which is an error, or for a while.
+func (c *sqlConn) idle(ctx context.Context, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for {
+		err := c.conn.WaitForNotification(ctx)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil && !c.conn.IsClosed() {
+			return nil
+		}
+		return err
+	}
+}
