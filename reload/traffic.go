@@ -17,16 +17,17 @@ func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(
 
 // Traffic is what of a daemon's clients leads to one server.
 type Traffic struct {
-	// Flowing names what leads there and is held by nobody. The names are the
-	// daemon's own; Hold and Release of the same kind understand them, in this
-	// process and in the next.
+	// Flowing names what leads there, is held by nobody, and may be held by this
+	// process. The names are the daemon's own; Hold and Release of the same kind
+	// understand them, in this process and in the next.
 	Flowing []string
 	Clients int // connected now, whatever they lead to
 	Limit   int // how many the daemon takes; 0 is unknown
 }
 
-// ErrTaken is in the chain of Hold's error if another pgbaton holds traffic of
-// the same daemon: one that resumes would undo what the other holds.
+// ErrTaken is in the chain of Traffic's error if another pgbaton holds traffic
+// of the same daemon, which is none of this one's then: one that resumes would
+// undo what the other holds.
 var ErrTaken = errors.New("another pgbaton holds its traffic")
 
 // A Holder is a Daemon that can keep clients waiting instead of failing. What an

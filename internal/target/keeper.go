@@ -172,10 +172,6 @@ func (k *keeper) tend(ctx context.Context, name string, o order) {
 	if len(traffic.Flowing) > 0 {
 		err = errors.Join(err, k.hold(limited, h, traffic.Flowing, o))
 	}
-	if errors.Is(err, reload.ErrTaken) {
-		k.giveUp(ctx, h, err.Error(), hint.Of(err))
-		return
-	}
 	k.trouble(err)
 }
 
