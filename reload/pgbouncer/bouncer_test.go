@@ -2,6 +2,7 @@ package pgbouncer_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -93,7 +94,14 @@ func (b *bouncer) start(t *testing.T) {
 	cmd.Dir = b.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(b.uid), Gid: uint32(b.gid)}}
 	b.process = servertest.Start(t, cmd)
-	servertest.Eventually(t, "pgbouncer listens", servertest.Listening(fmt.Sprintf("127.0.0.1:%d", b.port)))
+	// The socket comes last, and is its own where others share the port.
+	servertest.Eventually(t, "pgbouncer listens", func() error {
+		c, err := net.Dial("unix", filepath.Join(b.dir, fmt.Sprintf(".s.PGSQL.%d", b.port)))
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
 }
 
 func (b *bouncer) daemon(t *testing.T, c pgbouncer.Config) reload.Daemon {

@@ -57,11 +57,12 @@ type Config struct {
 
 type daemon struct {
 	log        hclog.Logger
-	consoles   []console
+	consoles   []*post
 	configFile string
 	binary     string
 	checkUser  string
 	timeout    time.Duration
+	ways       []way // how Cut may cut, the mildest first
 }
 
 // Resolve makes a relative password_file begin at dir.
@@ -81,9 +82,11 @@ func (c *Config) Daemon(log hclog.Logger) (reload.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range consoles {
-		consoles[i].user = or(c.User, "pgbouncer")
-		consoles[i].passwordFile = c.PasswordFile
+	posts := make([]*post, len(consoles))
+	for i, at := range consoles {
+		at.user = or(c.User, "pgbouncer")
+		at.passwordFile = c.PasswordFile
+		posts[i] = newPost(at)
 	}
 	if c.CheckUser == "root" || c.CheckUser == "0" {
 		return nil, hint.Wrap(errors.New("read check_user: pgbouncer refuses to run as root"),
@@ -94,8 +97,9 @@ func (c *Config) Daemon(log hclog.Logger) (reload.Daemon, error) {
 			"name the file as pgbouncer finds it from anywhere")
 	}
 	return &daemon{
-		log: log, consoles: consoles, configFile: c.ConfigFile,
+		log: log, consoles: posts, configFile: c.ConfigFile,
 		binary: or(c.Binary, "pgbouncer"), checkUser: c.CheckUser, timeout: timeout,
+		ways: every,
 	}, nil
 }
 

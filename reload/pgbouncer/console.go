@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -32,16 +34,31 @@ func (c console) String() string {
 	return net.JoinHostPort(c.host, strconv.Itoa(int(c.port)))
 }
 
-// open logs in. The session ends with close; ctx limits the login alone.
-func (c console) open(ctx context.Context) (*session, error) {
+// open logs in. The session ends with close; ctx limits the login alone. Others
+// see the name in SHOW CLIENTS, as application_name.
+func (c console) open(ctx context.Context, name string) (*session, error) {
 	config, err := c.config()
 	if err != nil {
 		return nil, err
+	}
+	// The console refuses parameters that it does not know.
+	config.RuntimeParams = map[string]string{"application_name": name}
+	// To a console, a request to cancel means: resume all that is paused as a
+	// whole. pgconn sends one wherever a context ends a command: it must not
+	// leave here.
+	var in atomic.Bool
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if in.Load() {
+			return nil, errors.New("a console is sent no request to cancel")
+		}
+		return dial(ctx, network, address)
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, c.loginFailed(err)
 	}
+	in.Store(true)
 	return &session{at: c, conn: conn}, nil
 }
 
@@ -56,8 +73,6 @@ func (c console) config() (*pgconn.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe console %s: %w", c, err)
 	}
-	// The console refuses parameters that it does not know.
-	config.RuntimeParams = map[string]string{"application_name": "pgbaton"}
 	if c.passwordFile != "" {
 		data, err := os.ReadFile(c.passwordFile)
 		if err != nil {
@@ -69,6 +84,12 @@ func (c console) config() (*pgconn.Config, error) {
 	}
 	return config, nil
 }
+
+// absentError is for a console where nobody listens: its pgbouncer does not run,
+// and holds nothing.
+type absentError struct{ error }
+
+func (e *absentError) Unwrap() error { return e.error }
 
 func (c console) loginFailed(err error) error {
 	at := fmt.Errorf("open console %s as %s: %w", c, c.user, err)
@@ -82,44 +103,8 @@ func (c console) loginFailed(err error) error {
 		return hint.Wrap(at, "pgbouncer does not answer: see whether it is stopped or overloaded")
 	case errors.Is(err, os.ErrPermission):
 		return hint.Wrap(at, "pgbaton's user has to be able to enter the directory and to write to the socket")
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
+		at = &absentError{at}
 	}
 	return hint.Wrap(at, "start pgbouncer, or correct socket, host, port or consoles")
-}
-
-// session is one connection to a console. It speaks the simple protocol, for a
-// console knows no other.
-type session struct {
-	at   console
-	conn *pgconn.PgConn
-}
-
-func (s *session) close(ctx context.Context) { _ = s.conn.Close(ctx) }
-
-// row is one row of an answer by the names of its columns, for their order and
-// number differ between versions. NULL columns are absent.
-type row map[string]string
-
-// run sends one command and returns the rows it answers with.
-func (s *session) run(ctx context.Context, command string) ([]row, error) {
-	results, err := s.conn.Exec(ctx, command).ReadAll()
-	if err != nil {
-		var said *pgconn.PgError
-		if errors.As(err, &said) {
-			err = errors.New(said.Message)
-		}
-		return nil, fmt.Errorf("send %s to console %s: %w", command, s.at, err)
-	}
-	var rows []row
-	for _, result := range results {
-		for _, values := range result.Rows {
-			r := row{}
-			for i, value := range values {
-				if value != nil {
-					r[result.FieldDescriptions[i].Name] = string(value)
-				}
-			}
-			rows = append(rows, r)
-		}
-	}
-	return rows, nil
 }

@@ -33,7 +33,7 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, _ reload.Mark) 
 	var all sync.WaitGroup
 	for i, c := range d.consoles {
 		names[i] = c.String()
-		all.Go(func() { errs[i] = d.reload(ctx, c, is) })
+		all.Go(func() { errs[i] = d.reload(ctx, c.console, is) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -45,7 +45,7 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, _ reload.Mark) 
 func (d *daemon) reload(ctx context.Context, c console, is settings) error {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	s, err := c.open(ctx)
+	s, err := c.open(ctx, looks)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,9 @@ func TestFollowSeesThatPgbouncerDoesNot(t *testing.T) {
 
 	// A file that fails to parse is applied up to the bad line.
 	want = b.commit(t, b.config("a = host=10.0.0.3\nbroken\napp = host=10.0.0.4"))
-	if _, err = d.Follow(t.Context(), want, reload.Mark{}); err == nil || !strings.Contains(err.Error(), "database app is still at 10.0.0.1") {
+	if _, err = d.Follow(t.Context(), want, reload.Mark{}); err == nil ||
+		// From 1.25 on RELOAD itself says so.
+		!strings.Contains(err.Error(), "database app is still at 10.0.0.1") && !strings.Contains(err.Error(), "RELOAD failed") {
 		t.Errorf("error %v", err)
 	}
 

@@ -23,6 +23,7 @@ type settings struct {
 	pgbouncer map[string]placed
 	databases map[string]database // without the fallback
 	fallback  bool                // there is a `*`
+	other     database            // where the fallback leads
 	again     string              // where a further [pgbouncer] threw away the ones before, or ""
 }
 
@@ -47,14 +48,19 @@ func (t *tree) settings() settings {
 			is.pgbouncer[e.key] = placed{e.value, at}
 		case e.section == "databases" && e.key == "*":
 			is.fallback = true
+			is.other = leadsTo(e)
 		case e.section == "databases":
-			c := connection(e.value)
-			port := or(c["port"], "5432")
-			if n, err := strconv.Atoi(port); err == nil {
-				port = strconv.Itoa(n) // as SHOW DATABASES writes it
-			}
-			is.databases[e.key] = database{host: c["host"], port: port, dbname: or(c["dbname"], e.key)}
+			is.databases[e.key] = leadsTo(e)
 		}
 	})
 	return is
+}
+
+func leadsTo(e entry) database {
+	c := connection(e.value)
+	port := or(c["port"], "5432")
+	if n, err := strconv.Atoi(port); err == nil {
+		port = strconv.Itoa(n) // as SHOW DATABASES writes it
+	}
+	return database{host: c["host"], port: port, dbname: or(c["dbname"], e.key)}
 }
