@@ -6,9 +6,9 @@ CONSUL  := $(TOOLS)/consul-1.22.7/consul
 CT      := $(TOOLS)/consul-template-0.41.1/consul-template
 LINT    := $(TOOLS)/golangci-lint-2.15.0/golangci-lint
 
-.PHONY: help build demo test bench record lint fuzz tools clean packages
+.PHONY: help build demo test bench bench-failover record lint fuzz tools clean packages
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/pgbaton, static and stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/pgbaton ./cmd/pgbaton
@@ -22,8 +22,11 @@ test: packages $(CONSUL) ## all tests against real servers, installed if missing
 bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 8 minutes)
 	@integration/bench.sh
 
+bench-failover: packages $(CONSUL) $(CT) ## what clients see when the leader changes, beside what they use today (Debian, root, 15 minutes); RUN=hang/pgbaton ROUNDS=1 for some
+	@integration/failover.sh
+
 record: packages $(CONSUL) ## write the decoders' test data anew, from a real Patroni (Debian, root)
-	go test -tags record -count=1 -v ./integration/record
+	go test -tags record -count=1 -timeout 20m -v ./integration/record
 
 lint: $(LINT) ## golangci-lint, as .golangci.yml says
 	$(LINT) run ./...

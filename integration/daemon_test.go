@@ -83,6 +83,10 @@ func (e endpoint) landsOn(t *testing.T, m *servertest.PatroniMember) {
 func (e endpoint) write(t *testing.T) (port int, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
+	return e.writeWithin(ctx)
+}
+
+func (e endpoint) writeWithin(ctx context.Context) (port int, err error) {
 	conn, err := pgx.Connect(ctx, e.url)
 	if err != nil {
 		return 0, err

@@ -7,9 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +20,8 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
+
+var into = flag.String("into", "", "folder for the recordings; without it they replace the decoders' test data")
 
 // State is what a prefix held at one moment.
 type State struct {
@@ -38,7 +42,8 @@ type Pair struct {
 }
 
 // recorder follows a prefix with blocking queries, from the start of a sequence
-// to its end.
+// to its end. What happens while Consul is away it cannot see, but goes on
+// afterwards.
 type recorder struct {
 	t      *testing.T
 	consul *servertest.ConsulServer
@@ -46,7 +51,6 @@ type recorder struct {
 
 	mu     sync.Mutex
 	states []State
-	err    error
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -58,16 +62,21 @@ func record(t *testing.T, consul *servertest.ConsulServer, prefix string) *recor
 		defer close(r.done)
 		var index uint64
 		for ctx.Err() == nil {
+			asked := index
 			q := (&api.QueryOptions{WaitIndex: index, WaitTime: time.Minute}).WithContext(ctx)
 			pairs, meta, err := consul.Client.KV().List(prefix, q)
 			if err != nil {
-				if !errors.Is(err, context.Canceled) {
-					r.err = err
+				index = 0
+				select {
+				case <-ctx.Done():
+				case <-time.After(50 * time.Millisecond):
 				}
-				return
+				continue
 			}
-			index = meta.LastIndex
-			r.add(State{At: time.Now().UTC(), Index: index, Pairs: texts(pairs)})
+			if index = meta.LastIndex; index < asked {
+				index = 0 // Consul is older than it was: an index of its future would only wait
+			}
+			r.add(State{At: time.Now().UTC(), Index: meta.LastIndex, Pairs: texts(pairs)})
 		}
 	}()
 	return r
@@ -96,14 +105,26 @@ func (r *recorder) until(what string, cond func(last State) bool) {
 	})
 }
 
+// last is the newest state; before the first one it is empty.
+func (r *recorder) last() State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.states) == 0 {
+		return State{}
+	}
+	return r.states[len(r.states)-1]
+}
+
+// stop ends the sequence.
+func (r *recorder) stop() {
+	r.cancel()
+	<-r.done
+}
+
 // save ends the sequence and writes its file, one state a line.
 func (r *recorder) save(name string) {
 	r.t.Helper()
-	r.cancel()
-	<-r.done
-	if r.err != nil {
-		r.t.Fatal(r.err)
-	}
+	r.stop()
 	var out bytes.Buffer
 	out.WriteString("[\n")
 	for i, s := range r.states {
@@ -121,7 +142,13 @@ func (r *recorder) save(name string) {
 	if out.Len() > 100<<10 {
 		r.t.Errorf("%s: %d bytes are too many to commit", name, out.Len())
 	}
-	dir := filepath.Join(servertest.ModuleRoot(r.t), "watcher", "cluster", "testdata", "patroni3")
+	if bytes.Contains(out.Bytes(), []byte(os.TempDir()+"/")) {
+		r.t.Errorf("%s: it names a folder of this machine", name)
+	}
+	dir := *into
+	if dir == "" {
+		dir = filepath.Join(servertest.ModuleRoot(r.t), "watcher", "cluster", "testdata", "patroni3")
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		r.t.Fatal(err)
 	}
@@ -146,6 +173,33 @@ func (s State) member(scope, name string) (m struct{ Role, State string }) {
 	v, _ := s.value("service/" + scope + "/members/" + name)
 	_ = json.Unmarshal([]byte(v), &m)
 	return m
+}
+
+// leader is the leader key; without one it is empty.
+func (s State) leader() Pair {
+	for _, p := range s.Pairs {
+		if p.Key == prefix+"leader" {
+			return p
+		}
+	}
+	return Pair{}
+}
+
+// syncStandby is the first synchronous standby.
+func (s State) syncStandby() string {
+	var sync struct {
+		Standbys string `json:"sync_standby"`
+	}
+	v, _ := s.value(prefix + "sync")
+	_ = json.Unmarshal([]byte(v), &sync)
+	first, _, _ := strings.Cut(sync.Standbys, ",")
+	return first
+}
+
+// asks says whether a switchover is asked for whose request holds a text.
+func (s State) asks(text string) bool {
+	v, _ := s.value(prefix + "failover")
+	return strings.Contains(v, text)
 }
 
 func texts(pairs api.KVPairs) []Pair {

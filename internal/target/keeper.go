@@ -210,12 +210,12 @@ func (k *keeper) giveUp(ctx context.Context, h Hold, why, advice string) {
 // release lets a hold go. If that fails it is tried again: the hold stays in
 // the state folder until then.
 func (k *keeper) release(ctx context.Context, h Hold, why string) {
+	begun := time.Now()
+	if err := k.holder.Release(ctx, h.Names); err != nil {
+		k.trouble(fmt.Errorf("release traffic: %w", err))
+		return
+	}
 	if len(h.Names) > 0 {
-		begun := time.Now()
-		if err := k.holder.Release(ctx, h.Names); err != nil {
-			k.trouble(fmt.Errorf("release traffic: %w", err))
-			return
-		}
 		k.log.Info("traffic released", "cluster", h.Cluster, "reason", why, "held", begun.Sub(h.Began).Round(time.Millisecond).String(),
 			"took", time.Since(begun).Round(10*time.Microsecond).String())
 	}

@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"math/bits"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/watcher"
 )
@@ -56,6 +58,7 @@ func (l *Loop) Once(ctx context.Context) error { return l.run(ctx, true) }
 
 func (l *Loop) run(ctx context.Context, once bool) error {
 	defer l.source.Close()
+	defer l.closeDaemon()
 	lock, err := l.lock(ctx, once)
 	if err != nil || lock == nil {
 		return err
@@ -131,6 +134,13 @@ func (l *Loop) hold(ctx context.Context) (end func()) {
 	return func() {
 		<-done
 		l.hooks.Wait()
+	}
+}
+
+// closeDaemon ends what the daemon keeps open between calls.
+func (l *Loop) closeDaemon() {
+	if c, open := reload.As[io.Closer](l.spec.Daemon); open {
+		_ = c.Close()
 	}
 }
 

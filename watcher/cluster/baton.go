@@ -29,13 +29,19 @@ type Baton struct {
 	Former    *Member   // who led before, until it is known to take writes no more
 	Refused   string    // why a leader that the store names is not believed; "" if it is
 	Alarm     string    // who takes writes beside the leader; "" if nobody does
-	Spent     bool      // the leader was lost once in this term, and came back
+	Back      time.Time // when the leader, lost in this term, came back last; zero if it never was
 	Early     bool      // it is lost, and clients had better wait already
 }
 
 // lead is how long before a scheduled switchover a cluster counts as
 // switching.
 const lead = time.Second
+
+// relapse is how long a leader that was lost and came back must have been well
+// before it is believed lost again in the same term, as far as holding goes: one
+// that comes and goes must not hold everybody up again and again. But a term may
+// last for months, and who restarted in spring may crash in autumn.
+const relapse = 10 * time.Minute
 
 // Next says what becomes of prev when the store describes the cluster as seen
 // and looks at its members came to ev. It decides; it does not look at a clock:
@@ -73,9 +79,9 @@ func Next(prev Baton, seen Cluster, policy Policy, ev []Evidence, now time.Time)
 		next.Since = prev.Since
 	}
 	if next.Phase == Steady && prev.Phase == Lost && next.Term == prev.Term {
-		next.Spent = true
+		next.Back = now
 	}
-	next.Early = next.Phase == Lost && policy.EarlyHold && !next.Spent
+	next.Early = next.Phase == Lost && policy.EarlyHold && (next.Back.IsZero() || now.Sub(next.Back) > relapse)
 	next.watchFormer(ev, now)
 	return next
 }
@@ -103,7 +109,7 @@ func (b *Baton) consider(prev Baton, named Member, policy Policy, ev []Evidence,
 	if prev.Confirmed != nil && prev.Term.Leader != term.Leader && !prev.Term.Standby {
 		b.Former = prev.Confirmed
 	}
-	b.Confirmed, b.Term, b.By, b.Reigns, b.Spent = &named, term, way, now, false
+	b.Confirmed, b.Term, b.By, b.Reigns, b.Back = &named, term, way, now, time.Time{}
 }
 
 // confirm looks for evidence that named leads; way is "" if there is none.

@@ -114,11 +114,21 @@ func TestNext(t *testing.T) {
 			{1 * s, with(pg1, func(sc *scene) { sc.failover = &Failover{Member: "pg2", ScheduledAt: t0.Add(10 * s)} }), nil, "pg1", Steady, false, "", ""},
 			{9 * s, with(pg1, func(sc *scene) { sc.failover = &Failover{Member: "pg2", ScheduledAt: t0.Add(10 * s)} }), nil, "pg1", Switching, true, "", ""},
 		}},
-		"a crash holds early, once in a term": {asking, []step{
+		"a crash holds early, and not again soon": {asking, []step{
 			first,
 			{1 * s, pg1, []Evidence{said("pg1", Gone, WaySQL, 1*s)}, "pg1", Lost, true, "", ""},
 			{2 * s, pg1, []Evidence{said("pg1", Writable, WaySQL, 2*s)}, "pg1", Steady, false, "", ""},
 			{3 * s, pg1, []Evidence{said("pg1", Silent, WaySQL, 3*s)}, "pg1", Lost, false, "", ""},
+			{4 * s, pg1, []Evidence{said("pg1", Writable, WaySQL, 4*s)}, "pg1", Steady, false, "", ""},
+			{601 * s, pg1, []Evidence{said("pg1", Gone, WaySQL, 601*s)}, "pg1", Lost, false, "", ""},
+			{602 * s, pg1, []Evidence{said("pg1", Writable, WaySQL, 602*s)}, "pg1", Steady, false, "", ""},
+			// Ten minutes later a crash is a crash.
+			{1203 * s, pg1, []Evidence{said("pg1", Gone, WaySQL, 1203*s)}, "pg1", Lost, true, "", ""},
+		}},
+		"a new term is a new start": {asking, []step{
+			first,
+			{1 * s, pg1, []Evidence{said("pg1", Gone, WaySQL, 1*s)}, "pg1", Lost, true, "", ""},
+			{2 * s, pg1, []Evidence{said("pg1", Writable, WaySQL, 2*s)}, "pg1", Steady, false, "", ""},
 			{4 * s, with(pg1, func(sc *scene) { sc.session, sc.created = "s9", 15 }), []Evidence{said("pg1", Writable, WaySQL, 4*s)}, "pg1", Steady, false, "", ""},
 			{5 * s, with(pg1, func(sc *scene) { sc.session, sc.created = "s9", 15 }), []Evidence{said("pg1", Gone, WaySQL, 5*s)}, "pg1", Lost, true, "", ""},
 		}},
@@ -147,11 +157,17 @@ func TestNext(t *testing.T) {
 			{5 * s, with(pg1, func(sc *scene) { sc.session, sc.created, sc.roles = "s9", 15, nil }), []Evidence{said("pg1", Writable, WaySQL, 4*s)}, "pg1", Steady, false, "", ""},
 		}},
 		"an older key is refused, and nothing is held for it": {asking, []step{
-			{0, with(pg2, func(sc *scene) { sc.roles = map[string]string{"pg2": "primary"}; sc.timeline = map[string]uint64{"pg2": 5} }), nil, "pg2", Steady, false, "", ""},
+			{0, with(pg2, func(sc *scene) {
+				sc.roles = map[string]string{"pg2": "primary"}
+				sc.timeline = map[string]uint64{"pg2": 5}
+			}), nil, "pg2", Steady, false, "", ""},
 			{1 * s, with(pg1, func(sc *scene) { sc.timeline = map[string]uint64{"pg1": 4} }), nil, "pg2", Steady, false, "older than pg2 on timeline 5", ""},
 		}},
 		"an older key is believed of a server that takes writes on as high a timeline": {asking, []step{
-			{0, with(pg2, func(sc *scene) { sc.roles = map[string]string{"pg2": "primary"}; sc.timeline = map[string]uint64{"pg2": 5} }), nil, "pg2", Steady, false, "", ""},
+			{0, with(pg2, func(sc *scene) {
+				sc.roles = map[string]string{"pg2": "primary"}
+				sc.timeline = map[string]uint64{"pg2": 5}
+			}), nil, "pg2", Steady, false, "", ""},
 			{1 * s, with(pg1, func(sc *scene) { sc.roles = nil }), nil, "pg2", Steady, false, "older than pg2", ""},
 			{2 * s, with(pg1, func(sc *scene) { sc.roles = nil }), []Evidence{{Member: "pg1", Verdict: Writable, Way: WaySQL, Timeline: 6, At: t0.Add(2 * s)}}, "pg1", Steady, false, "", ""},
 		}},

@@ -82,5 +82,8 @@ func (b *Baton) Wake(now time.Time) time.Time {
 	if f := b.Seen.Failover; f != nil && b.Confirmed != nil && b.concerns(f) && !f.Due(now, lead) {
 		return f.ScheduledAt.Add(-lead)
 	}
+	if b.Alarm != "" {
+		return now.Add(fresh / 2) // evidence grows old
+	}
 	return time.Time{}
 }

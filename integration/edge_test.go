@@ -1,0 +1,334 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+// edge is a pgbouncer in front of a cluster, with a pgbaton beside it.
+type edge struct {
+	dir     string
+	ini     string
+	port    int
+	config  string
+	consul  *servertest.ConsulServer
+	cluster *servertest.PatroniCluster
+	daemon  *servertest.Process
+	pooler  *servertest.Process
+}
+
+// edgeSettings are what differs between edges.
+type edgeSettings struct {
+	cluster string // further settings of the cluster block
+	target  string // of the target block
+	vars    string // of the template
+}
+
+// newEdge starts pgbaton and pgbouncer, and waits until a session lands on the
+// leader.
+func newEdge(t *testing.T, consul *servertest.ConsulServer, c *servertest.PatroniCluster, s edgeSettings) *edge {
+	t.Helper()
+	e := &edge{dir: servertest.PostgresDir(t), port: servertest.FreePort(t), consul: consul, cluster: c}
+	e.ini = filepath.Join(e.dir, "pgbouncer.ini")
+	servertest.File(t, filepath.Join(e.dir, "users"), "\"postgres\" \"\"\n", 0o644)
+	e.config = fmt.Sprintf(`
+consul {
+  address = %q
+}
+cluster "patroni" "main" {
+  scope = %q
+%s
+}
+target "pgbouncer" "edge" {
+  template {
+    source      = "builtin:pgbouncer.ini"
+    destination = %q
+  }
+  vars = {
+    listen_addr     = "127.0.0.1"
+    listen_port     = %[5]d
+    unix_socket_dir = %[6]q
+    pidfile         = "%[6]s/pgbouncer.pid"
+    auth_type       = "trust"
+    auth_file       = "%[6]s/users"
+    stats_users     = ["postgres"]
+%[7]s
+  }
+  socket = %[6]q
+  port   = %[5]d
+  hold   = true
+%[8]s
+}
+`, consul.Addr, c.Scope, s.cluster, e.ini, e.port, e.dir, s.vars, s.target)
+	// An earlier test may have stopped Patroni for longer than its key lives.
+	servertest.Eventually(t, "the cluster has a leader", func() error {
+		pair, _, err := consul.Client.KV().Get(c.Key("leader"), nil)
+		if err == nil && pair == nil {
+			err = errors.New("no leader key")
+		}
+		return err
+	})
+	e.daemon = startDaemon(t, e.dir, e.config, e.ini)
+	e.pooler = servertest.PgBouncer(t, e.ini, e.port)
+	through(e.port).landsOn(t, c.Leader(t))
+	servertest.Eventually(t, "pgbaton has applied its files", func() error { return e.logged("applied:") })
+	return e
+}
+
+// logged says whether pgbaton's log has a text.
+func (e *edge) logged(text string) error {
+	if !strings.Contains(e.daemon.Output(), text) {
+		return fmt.Errorf("the log has no %q:\n%s", text, e.daemon.Output())
+	}
+	return nil
+}
+
+// paused reads which databases are paused.
+func (e *edge) paused(t *testing.T) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/pgbouncer?sslmode=disable&default_query_exec_mode=simple_protocol", e.port))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, "SHOW DATABASES")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		values, err := row.Values()
+		name := ""
+		for i, f := range row.FieldDescriptions() {
+			switch f.Name {
+			case "name":
+				name = fmt.Sprint(values[i])
+			case "paused":
+				out[name] = fmt.Sprint(values[i]) == "1"
+			}
+		}
+		return struct{}{}, err
+	})
+	return out, err
+}
+
+// isHeld waits until a query through the pgbouncer waits, or no longer does.
+func (e *edge) isHeld(t *testing.T, want bool) {
+	t.Helper()
+	servertest.Eventually(t, fmt.Sprintf("traffic is held: %v", want), func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		_, err := through(e.port).writeWithin(ctx)
+		switch {
+		case want && err == nil:
+			return errors.New("a query went through")
+		case want && !errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("a query did not wait: %w", err)
+		case !want && err != nil:
+			return fmt.Errorf("a query did not go through: %w", err)
+		}
+		return nil
+	})
+}
+
+// askSwitchover puts the failover key that asks for a switchover, as an operator
+// does, with every Patroni stopped: so nobody acts on it. The returned function
+// calls it off and lets them go on.
+func (e *edge) askSwitchover(t *testing.T) (callOff func()) {
+	t.Helper()
+	for _, m := range e.cluster.Members {
+		m.FreezePatroni(t)
+	}
+	key := e.cluster.Key("failover")
+	value := fmt.Sprintf(`{"leader":%q,"member":"pg9"}`, e.cluster.Leader(t).Name)
+	if _, err := e.consul.Client.KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	callOff = func() {
+		once.Do(func() {
+			if _, err := e.consul.Client.KV().Put(&api.KVPair{Key: key, Value: []byte("{}")}, nil); err != nil {
+				t.Error(err)
+			}
+			for _, m := range e.cluster.Members {
+				m.Thaw(t)
+			}
+		})
+	}
+	t.Cleanup(callOff)
+	return callOff
+}
+
+// writers write through a port until they are stopped, each row once.
+type writers struct {
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	mu     sync.Mutex
+	acked  map[int]bool
+	latest map[int]time.Time // by writer: its last acknowledged row
+	last   time.Time
+	stall  time.Duration // the longest time without an acknowledged row
+	errors []error
+}
+
+// rowsOfAWriter is more than one writes in a test.
+const rowsOfAWriter = 1_000_000
+
+// startWriters starts n writers. A row that failed is not written again: whether
+// it was committed is not known.
+func startWriters(t *testing.T, port, n int) *writers {
+	t.Helper()
+	servertest.Eventually(t, "the table of rows is there", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		conn, err := pgx.Connect(ctx, through(port).url)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		_, err = conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS rows (id int PRIMARY KEY); TRUNCATE rows")
+		return err
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &writers{stop: cancel, acked: map[int]bool{}, latest: map[int]time.Time{}, last: time.Now()}
+	t.Cleanup(func() {
+		cancel()
+		w.done.Wait()
+	})
+	for i := range n {
+		w.done.Go(func() { w.write(ctx, through(port).url, i*rowsOfAWriter) })
+	}
+	w.progress(t, 10*n)
+	return w
+}
+
+func (w *writers) write(ctx context.Context, url string, id int) {
+	var conn *pgx.Conn
+	for ctx.Err() == nil {
+		var err error
+		if conn == nil {
+			conn, err = pgx.Connect(ctx, url)
+		}
+		if err == nil {
+			id++
+			_, err = conn.Exec(ctx, fmt.Sprintf("INSERT INTO rows VALUES (%d)", id))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		w.note(id, err)
+		if err != nil {
+			if conn != nil {
+				_ = conn.Close(ctx)
+				conn = nil
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	if conn != nil {
+		end, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = conn.Close(end)
+	}
+}
+
+func (w *writers) note(id int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.errors = append(w.errors, err)
+		return
+	}
+	w.acked[id] = true
+	now := time.Now()
+	w.latest[id/rowsOfAWriter] = now
+	w.stall = max(w.stall, now.Sub(w.last))
+	w.last = now
+}
+
+// progress waits until n more rows were acknowledged.
+func (w *writers) progress(t *testing.T, n int) {
+	t.Helper()
+	w.mu.Lock()
+	want := len(w.acked) + n
+	w.mu.Unlock()
+	servertest.Eventually(t, "writers write on", func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.acked) < want {
+			return fmt.Errorf("%d rows of %d; errors %v", len(w.acked), want, w.errors)
+		}
+		return nil
+	})
+}
+
+// everyone waits until every writer has written since.
+func (w *writers) everyone(t *testing.T, since time.Time) {
+	t.Helper()
+	servertest.Eventually(t, "every writer writes on", func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for i, at := range w.latest {
+			if at.Before(since) {
+				return fmt.Errorf("writer %d is stuck since %v; errors %v", i, at, w.errors)
+			}
+		}
+		return nil
+	})
+}
+
+// failures are the errors since the last call.
+func (w *writers) failures() []error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	errs := w.errors
+	w.errors = nil
+	return errs
+}
+
+// end stops the writers and returns their errors, and the acknowledged rows that
+// the member does not have.
+func (w *writers) end(t *testing.T, m *servertest.PatroniMember) (failed []error, missing []int) {
+	t.Helper()
+	w.stop()
+	w.done.Wait()
+	conn, err := pgx.Connect(t.Context(), m.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	rows, err := conn.Query(t.Context(), "SELECT id FROM rows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[int]bool{}
+	for _, id := range there {
+		have[id] = true
+	}
+	for id := range w.acked {
+		if !have[id] {
+			missing = append(missing, id)
+		}
+	}
+	return w.errors, missing
+}

@@ -1,0 +1,292 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+// TestNobodyNoticesASwitchover: planned switchovers of a real cluster cost its
+// writers no error and no acknowledged row.
+func TestNobodyNoticesASwitchover(t *testing.T) {
+	consul := servertest.Consul(t)
+	c := servertest.Patroni(t, consul, 3)
+	changes := filepath.Join(servertest.PostgresDir(t), "changes")
+	e := newEdge(t, consul, c, edgeSettings{target: fmt.Sprintf(
+		"on_leader_change = [\"sh\", \"-c\", \"echo $PGBATON_CLUSTER $PGBATON_OLD_LEADER $PGBATON_NEW_LEADER $PGBATON_NEW_ADDRESS $PGBATON_TARGET >> %s\"]", changes)})
+	w := startWriters(t, e.port, 8)
+	old := c.Leader(t)
+	var next *servertest.PatroniMember
+	for _, next = range c.Replicas(t) {
+		c.Switchover(t, next)
+		w.progress(t, 100)
+		through(e.port).landsOn(t, next)
+		c.AwaitReady(t)
+	}
+	failed, missing := w.end(t, next)
+	if len(failed) > 0 || len(missing) > 0 {
+		t.Errorf("%d errors, first of them %v; %d acknowledged rows missing; pgbaton:\n%s", len(failed), errors.Join(failed...), len(missing), e.daemon.Output())
+	}
+	t.Logf("two switchovers: longest stall %v, %d rows", w.stall, len(w.acked))
+	servertest.Eventually(t, "the command after each change has run", func() error {
+		text, err := os.ReadFile(changes)
+		if want := fmt.Sprintf("main %s ", old.Name); err == nil && (!strings.HasPrefix(string(text), want) || strings.Count(string(text), "\n") != 2 ||
+			!strings.Contains(string(text), fmt.Sprintf(" %s 127.0.0.1:%d pgbouncer.edge\n", next.Name, next.Port))) {
+			err = fmt.Errorf("it wrote %q", text)
+		}
+		return err
+	})
+	stopDaemon(t, e.daemon)
+}
+
+// TestWaysOutOfAHold: whatever happens while traffic is held, it is released.
+func TestWaysOutOfAHold(t *testing.T) {
+	consul := servertest.Consul(t)
+	c := servertest.Patroni(t, consul, 1)
+
+	t.Run("called off", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		w := startWriters(t, e.port, 4)
+		callOff := e.askSwitchover(t)
+		e.isHeld(t, true)
+		callOff()
+		e.isHeld(t, false)
+		w.progress(t, 100)
+		if failed, missing := w.end(t, c.Members[0]); len(failed)+len(missing) > 0 {
+			t.Errorf("errors %v, missing rows %v", failed, missing)
+		}
+	})
+
+	t.Run("hold_timeout", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{cluster: `hold_timeout = "2s"`})
+		w := startWriters(t, e.port, 4)
+		e.askSwitchover(t)
+		e.isHeld(t, true)
+		e.isHeld(t, false)
+		w.progress(t, 100)
+		if err := e.logged("hold_timeout has passed"); err != nil {
+			t.Error(err)
+		}
+		if failed, _ := w.end(t, c.Members[0]); len(failed) > 0 {
+			t.Errorf("errors %v", failed)
+		}
+	})
+
+	t.Run("near max_client_conn", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{vars: "max_client_conn = 20"})
+		callOff := e.askSwitchover(t)
+		e.isHeld(t, true)
+		for range 16 {
+			conn, err := pgx.Connect(t.Context(), through(e.port).url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close(t.Context()) }()
+		}
+		servertest.Eventually(t, "traffic is given up", func() error { return e.logged("clients of 20 are connected") })
+		e.isHeld(t, false)
+		callOff()
+	})
+
+	t.Run("SIGTERM", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		e.askSwitchover(t)
+		e.isHeld(t, true)
+		stopDaemon(t, e.daemon)
+		e.isHeld(t, false)
+		e.nothingHeld(t)
+	})
+
+	t.Run("kill -9, and the guard", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{cluster: `hold_timeout = "10s"`})
+		e.askSwitchover(t)
+		e.isHeld(t, true)
+		e.daemon.Kill()
+		e.isHeld(t, true)
+		e.isHeld(t, false)
+		e.nothingHeld(t)
+	})
+
+	t.Run("kill -9, and the next start", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		w := startWriters(t, e.port, 4)
+		callOff := e.askSwitchover(t)
+		e.isHeld(t, true)
+		e.daemon.Kill()
+		e.daemon = startDaemon(t, e.dir, e.config, e.ini)
+		servertest.Eventually(t, "the next one takes over", func() error { return e.logged("taking over what the last process held") })
+		e.isHeld(t, true)
+		callOff()
+		e.isHeld(t, false)
+		w.progress(t, 100)
+		if failed, missing := w.end(t, c.Members[0]); len(failed)+len(missing) > 0 {
+			t.Errorf("errors %v, missing rows %v", failed, missing)
+		}
+		e.nothingHeld(t)
+	})
+
+	t.Run("kill -9, and pgbaton release", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		e.askSwitchover(t)
+		e.isHeld(t, true)
+		e.daemon.Kill()
+		out := e.pgbaton(t, "release", "-config", filepath.Join(e.dir, "pgbaton.hcl"))
+		if !strings.Contains(out, "pgbouncer.edge: released") {
+			t.Errorf("it said %q", out)
+		}
+		e.isHeld(t, false)
+		e.nothingHeld(t)
+	})
+
+	t.Run("pgbaton release beside a daemon", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		e.askSwitchover(t)
+		e.isHeld(t, true)
+		e.pgbaton(t, "release", "-state-dir", filepath.Join(e.dir, "state"))
+		e.isHeld(t, false)
+		servertest.Eventually(t, "the daemon leaves it released", func() error { return e.logged("traffic was released by hand") })
+		e.isHeld(t, false)
+	})
+
+	t.Run("pgbaton hold", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		config := filepath.Join(e.dir, "pgbaton.hcl")
+		if out := e.pgbaton(t, "hold", "-config", config, "-target", "edge", "-for", "60s"); !strings.Contains(out, "pgbouncer.edge: held for 1m0s") {
+			t.Errorf("it said %q", out)
+		}
+		e.isHeld(t, true)
+		e.pgbaton(t, "release", "-config", config)
+		e.isHeld(t, false)
+		e.pgbaton(t, "hold", "-config", config, "-for", "2s")
+		e.isHeld(t, true)
+		e.isHeld(t, false) // nobody released it
+		e.nothingHeld(t)
+	})
+
+	t.Run("SIGHUP hands it over", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		w := startWriters(t, e.port, 4)
+		callOff := e.askSwitchover(t)
+		e.isHeld(t, true)
+		e.daemon.Signal(t, syscall.SIGHUP)
+		servertest.Eventually(t, "the config is taken up", func() error { return e.logged("config taken up") })
+		e.isHeld(t, true)
+		callOff()
+		e.isHeld(t, false)
+		w.progress(t, 100)
+		if failed, _ := w.end(t, c.Members[0]); len(failed) > 0 {
+			t.Errorf("errors %v", failed)
+		}
+	})
+
+	t.Run("pgbouncer restarts", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		callOff := e.askSwitchover(t)
+		e.isHeld(t, true)
+		e.pooler.Kill()
+		e.pooler = servertest.PgBouncer(t, e.ini, e.port)
+		e.isHeld(t, true)
+		if err := e.logged("again=true"); err != nil {
+			t.Error(err)
+		}
+		callOff()
+		e.isHeld(t, false)
+	})
+
+	t.Run("the store is away", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{cluster: `hold_timeout = "3s"`})
+		callOff := e.askSwitchover(t)
+		e.isHeld(t, true)
+		consul.Freeze(t)
+		e.isHeld(t, false)
+		consul.Thaw(t)
+		callOff()
+		e.isHeld(t, false)
+	})
+
+	t.Run("the console refuses the login", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		stopDaemon(t, e.daemon)
+		e.config = strings.Replace(e.config, "hold   = true", "hold   = true\n  user = \"stranger\"", 1)
+		e.daemon = startDaemon(t, e.dir, e.config, e.ini)
+		servertest.Eventually(t, "the leader is known again", func() error { return e.logged("leader confirmed") })
+		callOff := e.askSwitchover(t)
+		servertest.Eventually(t, "it says why nothing is held", func() error { return e.logged("traffic is not held as it should be") })
+		e.isHeld(t, false)
+		callOff()
+		stopDaemon(t, e.daemon)
+	})
+
+	t.Run("a second pgbaton", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		second := *e
+		second.dir = servertest.PostgresDir(t)
+		servertest.File(t, filepath.Join(second.dir, "users"), "\"postgres\" \"\"\n", 0o644)
+		second.daemon = startDaemon(t, second.dir, strings.Replace(e.config, e.ini, filepath.Join(second.dir, "pgbouncer.ini"), 1), filepath.Join(second.dir, "pgbouncer.ini"))
+		w := startWriters(t, e.port, 4)
+		callOff := e.askSwitchover(t)
+		e.isHeld(t, true)
+		servertest.Eventually(t, "one of them is refused", func() error {
+			first, other := e.logged("another pgbaton holds"), second.logged("another pgbaton holds")
+			if (first == nil) == (other == nil) {
+				return fmt.Errorf("first: %v; second: %v", first, other)
+			}
+			return nil
+		})
+		callOff()
+		e.isHeld(t, false)
+		w.progress(t, 100)
+		if failed, _ := w.end(t, c.Members[0]); len(failed) > 0 {
+			t.Errorf("errors %v", failed)
+		}
+	})
+}
+
+// nothingHeld waits until no database is paused and nothing is in the state
+// folder.
+func (e *edge) nothingHeld(t *testing.T) {
+	t.Helper()
+	servertest.Eventually(t, "nothing is held", func() error {
+		paused, err := e.paused(t)
+		if err != nil {
+			return err
+		}
+		for name, is := range paused {
+			if is {
+				return fmt.Errorf("%s is paused", name)
+			}
+		}
+		for _, pattern := range []string{"held.*", "by-hand.*"} {
+			if files, _ := filepath.Glob(filepath.Join(e.dir, "state", pattern)); len(files) > 0 {
+				return fmt.Errorf("there is still %v", files)
+			}
+		}
+		return nil
+	})
+}
+
+// pgbaton runs a verb as the user postgres.
+func (e *edge) pgbaton(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = e.dir
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	servertest.AsPostgres(t, cmd)
+	begun := time.Now()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("pgbaton %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	t.Logf("pgbaton %s: %v", args[0], time.Since(begun).Round(time.Millisecond))
+	return string(out)
+}

@@ -1,0 +1,113 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+// TestLostLeaders: whatever way a leader goes, its clients lose no more than the
+// transactions that were under way, and nobody hangs.
+func TestLostLeaders(t *testing.T) {
+	const clients = 8
+	consul := servertest.Consul(t)
+	c := servertest.Patroni(t, consul, 3)
+	e := newEdge(t, consul, c, edgeSettings{})
+	w := startWriters(t, e.port, clients)
+
+	// check looks at what a leader's end came to for the writers.
+	check := func(t *testing.T, old *servertest.PatroniMember) {
+		t.Helper()
+		next := e.newLeader(t, old)
+		through(e.port).landsOn(t, next)
+		w.everyone(t, time.Now())
+		failed := w.failures()
+		t.Logf("%d writers, %d errors", clients, len(failed))
+		if len(failed) > clients {
+			t.Errorf("%d errors of %d writers: %v", len(failed), clients, errors.Join(failed[:clients]...))
+		}
+	}
+
+	t.Run("its Patroni stops, and it takes writes on", func(t *testing.T) {
+		old := c.Leader(t)
+		old.FreezePatroni(t)
+		check(t, old)
+		servertest.Eventually(t, "two that take writes raise an alarm", func() error { return e.logged("two members take writes") })
+		// Nobody writes there any more, as far as pgbouncer's clients go.
+		before := rowsOn(t, old)
+		w.progress(t, 100)
+		if after := rowsOn(t, old); after != before {
+			t.Errorf("the old leader took %d rows after the new one was confirmed", after-before)
+		}
+		old.Thaw(t)
+		servertest.Eventually(t, "the alarm is over", func() error { return e.logged("one member takes writes again") })
+		c.AwaitReady(t)
+		w.failures()
+	})
+
+	t.Run("it hangs", func(t *testing.T) {
+		old := c.Leader(t)
+		old.Freeze(t)
+		check(t, old)
+		servertest.Eventually(t, "what hung is cut", func() error { return e.logged("cut what hung on the leader of before") })
+		old.Thaw(t)
+		c.AwaitReady(t)
+		w.failures()
+	})
+
+	t.Run("it restarts in place", func(t *testing.T) {
+		leader := c.Leader(t)
+		c.Ctl(t, "restart", c.Scope, leader.Name, "--force")
+		through(e.port).landsOn(t, leader)
+		w.everyone(t, time.Now())
+		failed := w.failures()
+		t.Logf("%d writers, %d errors", clients, len(failed))
+		if len(failed) > clients {
+			t.Errorf("%d errors of %d writers: %v", len(failed), clients, errors.Join(failed[:clients]...))
+		}
+	})
+
+	t.Run("it crashes", func(t *testing.T) {
+		old := c.Leader(t)
+		old.Kill()
+		check(t, old)
+	})
+	stopDaemon(t, e.daemon)
+}
+
+// newLeader waits for a leader other than old.
+func (e *edge) newLeader(t *testing.T, old *servertest.PatroniMember) *servertest.PatroniMember {
+	t.Helper()
+	name := ""
+	servertest.Eventually(t, old.Name+" is replaced", func() error {
+		pair, _, err := e.consul.Client.KV().Get(e.cluster.Key("leader"), nil)
+		if err == nil && (pair == nil || string(pair.Value) == old.Name) {
+			err = fmt.Errorf("no new leader: %v", pair)
+		}
+		if err == nil {
+			name = string(pair.Value)
+		}
+		return err
+	})
+	return e.cluster.Member(t, name)
+}
+
+// rowsOn counts the writers' rows on a server, asked itself.
+func rowsOn(t *testing.T, m *servertest.PatroniMember) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), strings.TrimSpace(m.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM rows").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
