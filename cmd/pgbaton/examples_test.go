@@ -224,15 +224,17 @@ func TestExampleSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	unit := string(content)
-	verb := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/pgbaton (.*)$`).FindStringSubmatch(unit)
-	if verb == nil {
-		t.Fatal("no ExecStart=/usr/bin/pgbaton")
+	verbs := regexp.MustCompile(`(?m)^(ExecStart|ExecStopPost)=/usr/bin/pgbaton (.*)$`).FindAllStringSubmatch(unit, -1)
+	if len(verbs) != 2 {
+		t.Fatalf("it runs %v, want ExecStart and ExecStopPost", verbs)
 	}
-	if code, _, stderr := try(t, append(strings.Fields(verb[1]), "-help")...); code != exitDone {
-		t.Errorf("ExecStart: exit code %d: %s", code, stderr)
+	for _, verb := range verbs {
+		if code, _, stderr := try(t, append(strings.Fields(verb[2]), "-help")...); code != exitDone {
+			t.Errorf("%s: exit code %d: %s", verb[1], code, stderr)
+		}
 	}
 	path := filepath.Join(t.TempDir(), "pgbaton.service")
-	unit = strings.Replace(unit, "/usr/bin/pgbaton", "/bin/true", 1)
+	unit = strings.ReplaceAll(unit, "/usr/bin/pgbaton", "/bin/true")
 	if err := os.WriteFile(path, []byte(unit), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -21,4 +21,5 @@ target "pgbouncer" "edge" {
     databases = ["shop"]
   }
   socket = "/var/run/postgresql"
+  hold   = true # clients wait while the leader changes, instead of failing
 }

@@ -30,6 +30,9 @@ target "pgbouncer" "edge" {
   user          = "pgbaton"
   password_file = "/etc/pgbaton/console-password"
 
+  # Clients wait while the leader changes, instead of failing.
+  hold = true
+
   wait {
     min = "100ms"
     max = "2s"
