@@ -42,7 +42,7 @@ func (p *Prober) Pulse(ctx context.Context, m cluster.Member, tell func(cluster.
 			}
 			return
 		}
-		what := unsure
+		var what trouble
 		if err == nil {
 			quiet := p.watch(ctx, conn, tell)
 			conn.close()

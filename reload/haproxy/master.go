@@ -65,13 +65,13 @@ func (m master) show(ctx context.Context) (processes, error) {
 	if err != nil {
 		return processes{}, err
 	}
-	return parseProcesses(answer)
+	return parseProcesses(answer, time.Now())
 }
 
 // passing says whether an error is one that a master gives while it reloads.
 func passing(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, errNoMaster)
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, errNoMaster) || errors.Is(err, errEnded)
 }
 
 // unreachable gives an error of the socket its hint.

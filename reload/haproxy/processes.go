@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // errNoMaster tells of a `show proc` without a master, as when it is cut short.
@@ -17,13 +18,17 @@ type processes struct {
 	reloads int         // how often the master reloaded, or tried to
 	failed  int         // how many of them failed since the last that did not
 	workers map[int]int // process ID → how many reloads ago it began; those that leave are not among them
+	old     []int       // those that leave, once their last session ends
+
+	started map[int]time.Time // process ID of a worker → when it began, to the second
 }
 
 // parseProcesses reads an answer to `show proc`. Columns go by their names, for
 // 2.4 and before have one more; "[failed: N]" is there from 2.5.
-func parseProcesses(text string) (processes, error) {
-	p := processes{workers: map[int]int{}}
+func parseProcesses(text string, now time.Time) (processes, error) {
+	p := processes{workers: map[int]int{}, started: map[int]time.Time{}}
 	failed := regexp.MustCompile(`\[failed: *(\d+)\]`)
+	was := regexp.MustCompile(`\[was: *(\d+)\]`) // how up to 2.4 tells of an old worker's number
 	columns := map[string]int{}
 	leaving := false
 	for line := range strings.Lines(text) {
@@ -40,7 +45,7 @@ func parseProcesses(text string) (processes, error) {
 			failures, _ = strconv.Atoi(m[1])
 			line = strings.Replace(line, m[0], "", 1)
 		}
-		fields := strings.Fields(line)
+		fields := strings.Fields(was.ReplaceAllString(line, "$1"))
 		pid, reloads, ok := numbers(fields, columns)
 		if !ok {
 			continue
@@ -49,8 +54,15 @@ func parseProcesses(text string) (processes, error) {
 		case "master":
 			p.master, p.reloads, p.failed = pid, reloads, failures
 		case "worker":
-			if !leaving {
-				p.workers[pid] = reloads
+			if leaving {
+				p.old = append(p.old, pid)
+				continue
+			}
+			p.workers[pid] = reloads
+			if i, told := columns["uptime"]; told && i < len(fields) {
+				if age, ok := uptime(fields[i]); ok {
+					p.started[pid] = now.Add(-age)
+				}
 			}
 		}
 	}
@@ -89,6 +101,15 @@ func numbers(fields []string, columns map[string]int) (pid, reloads int, ok bool
 	}
 	reloads, err = strconv.Atoi(reloadsText)
 	return pid, reloads, err == nil
+}
+
+// uptime reads an age such as "0d00h02m07s".
+func uptime(text string) (time.Duration, bool) {
+	var d, h, m, s int
+	if n, err := fmt.Sscanf(text, "%dd%dh%dm%ds", &d, &h, &m, &s); err != nil || n != 4 {
+		return 0, false
+	}
+	return time.Duration(d*24+h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(s)*time.Second, true
 }
 
 // fresh is a worker that began with the last reload and was not there before,

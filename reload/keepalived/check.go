@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
@@ -29,6 +30,13 @@ func (d *daemon) Check(ctx context.Context, staged []reload.File) error {
 			return hint.Wrap(reload.Refuse(fmt.Sprintf("%s: its mode %#o has an exec bit", f.Path, f.Mode.Perm())),
 				`keepalived would take it for no config and drop its addresses: set perms = "0644"`)
 		}
+	}
+	if !anything(staged) {
+		return hint.Wrap(reload.Refuse(fmt.Sprintf("%s: no vrrp_instance and no virtual_server", main.Path)),
+			"keepalived would drop its addresses; guard the template against an empty answer")
+	}
+	if err := checkTracked(staged); err != nil {
+		return err
 	}
 	out, err := reload.RunCheck(ctx, proc.Command{
 		Args: []string{d.binary, "-t", "-f", main.Staged}, Dir: filepath.Dir(main.Path), Timeout: d.timeout,
@@ -59,10 +67,17 @@ func blank(content []byte) bool {
 	return true
 }
 
+// anything says whether there is something to do in a config: keepalived tests
+// one of global settings with success, and drops its addresses for it.
+func anything(staged []reload.File) bool {
+	word := regexp.MustCompile(`(?m)^\s*(vrrp_instance|virtual_server|bfd_instance|include\w*)\b`)
+	return slices.ContainsFunc(staged, func(f reload.File) bool { return word.Match(f.Content) })
+}
+
 // silentlyIgnored says whether keepalived remarked that it leaves something out
 // of the config, and yet tested it with success.
 func silentlyIgnored(out string) bool {
-	return regexp.MustCompile(`Unknown keyword|Config files missing|missing '}'`).MatchString(out)
+	return regexp.MustCompile(`Unknown keyword|Config files missing|missing '}'|non-executable file`).MatchString(out)
 }
 
 // lines makes one line of what keepalived printed. It says some things once in
@@ -84,6 +99,8 @@ func advice(out string) string {
 	switch {
 	case strings.Contains(out, "doesn't exist"), strings.Contains(out, "nterface specified"):
 		return "create the interface, or correct its name; pgbaton has to run in keepalived's network namespace"
+	case strings.Contains(out, "non-executable file"):
+		return "clear the exec bits of the included file (chmod a-x): keepalived takes it for absent"
 	case strings.Contains(out, "Config files missing"):
 		return "put the included file into place first, or correct its path"
 	}

@@ -29,6 +29,7 @@ type daemon struct {
 	pidFile string
 	binary  string
 	timeout time.Duration
+	told    string // the structure that it was last told to read, by this process
 }
 
 // Daemon returns the keepalived that c describes. It touches none.
