@@ -54,7 +54,7 @@ func (p *Prober) confirmSQL(ctx context.Context, m cluster.Member, tell func(clu
 		if err == nil {
 			for err == nil && ctx.Err() == nil {
 				var e cluster.Evidence
-				if e, err = conn.ask(ctx, patience); err == nil {
+				if e, err = conn.glance(ctx); err == nil {
 					tell(e)
 					err = wait(ctx, pause)
 					pause = longer(pause)

@@ -158,6 +158,17 @@ func (c *sqlConn) ping(ctx context.Context, limit time.Duration) (cluster.Verdic
 	return cluster.ReadOnly, nil
 }
 
+// glance asks as little as there is to ask, and the rest of the one that takes
+// writes.
+func (c *sqlConn) glance(ctx context.Context) (cluster.Evidence, error) {
+	e := cluster.Evidence{Member: c.member.Name, Way: cluster.WaySQL, At: time.Now()}
+	var err error
+	if e.Verdict, err = c.ping(ctx, patience); err == nil && e.Verdict == cluster.Writable {
+		return c.ask(ctx, patience)
+	}
+	return e, err
+}
+
 // idle waits until the connection ends, which is an error, or for a while.
 func (c *sqlConn) idle(ctx context.Context, d time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, d)

@@ -33,6 +33,7 @@ type patroniSettings struct {
 	scope   string
 	dcs     map[string]any // added to the dynamic configuration
 	members string         // what the names of the members begin with
+	clients int            // max_connections
 }
 
 // Scope names the cluster; without it the name is the first one's that is free
@@ -51,12 +52,17 @@ func MemberPrefix(prefix string) PatroniOption {
 	return func(s *patroniSettings) { s.members = prefix }
 }
 
+// MaxConnections is how many clients each server takes; without it 50.
+func MaxConnections(n int) PatroniOption {
+	return func(s *patroniSettings) { s.clients = n }
+}
+
 // Patroni starts n nodes, the first of them as leader, and returns when the
 // others stream from it. Patroni is set to its fastest pace: ttl 20, loop_wait
 // 1, retry_timeout 3.
 func Patroni(t testing.TB, consul *ConsulServer, n int, options ...PatroniOption) *PatroniCluster {
 	t.Helper()
-	set := patroniSettings{members: "pg", dcs: map[string]any{
+	set := patroniSettings{members: "pg", clients: 50, dcs: map[string]any{
 		"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "maximum_lag_on_failover": 1 << 20,
 	}}
 	for _, o := range options {
@@ -70,7 +76,7 @@ func Patroni(t testing.TB, consul *ConsulServer, n int, options ...PatroniOption
 	Need(t, "patronictl")
 
 	for i := range n {
-		m := newMember(t, c, fmt.Sprintf("%s%d", set.members, i+1), set.dcs)
+		m := newMember(t, c, fmt.Sprintf("%s%d", set.members, i+1), set)
 		c.Members = append(c.Members, m)
 		m.patroni = patroni
 		m.Start(t)
@@ -88,6 +94,9 @@ func Patroni(t testing.TB, consul *ConsulServer, n int, options ...PatroniOption
 	c.AwaitReady(t)
 	return c
 }
+
+// Dir is the folder that holds everything of the cluster.
+func (c *PatroniCluster) Dir() string { return c.dir }
 
 // Key is the path of one of the cluster's keys in Consul.
 func (c *PatroniCluster) Key(name string) string { return "service/" + c.Scope + "/" + name }
@@ -194,7 +203,7 @@ func (m *PatroniMember) status() (memberStatus, error) {
 }
 
 // newMember writes the configuration of one member.
-func newMember(t testing.TB, c *PatroniCluster, name string, dcs map[string]any) *PatroniMember {
+func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings) *PatroniMember {
 	t.Helper()
 	ports := FreePorts(t, 2)
 	m := &PatroniMember{
@@ -205,10 +214,10 @@ func newMember(t testing.TB, c *PatroniCluster, name string, dcs map[string]any)
 	dynamic := map[string]any{
 		"postgresql": map[string]any{
 			"use_pg_rewind": true,
-			"parameters":    map[string]any{"max_connections": 50, "wal_log_hints": "on"},
+			"parameters":    map[string]any{"max_connections": set.clients, "wal_log_hints": "on"},
 		},
 	}
-	for k, v := range dcs {
+	for k, v := range set.dcs {
 		dynamic[k] = v
 	}
 	trust := map[string]any{"username": "postgres"}
