@@ -25,6 +25,11 @@ type Traffic struct {
 	Limit   int // how many the daemon takes; 0 is unknown
 }
 
+// A Claimer is a Holder that tells other pgbatons who holds its traffic. What
+// goes by the same name is one and the same: a daemon, and an operator's hold
+// beside it.
+type Claimer interface{ Claim(name string) }
+
 // ErrTaken is in the chain of Traffic's error if another pgbaton holds traffic
 // of the same daemon, which is none of this one's then: one that resumes would
 // undo what the other holds.

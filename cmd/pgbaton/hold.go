@@ -74,6 +74,7 @@ func holdTarget(ctx context.Context, folder state.Folder, t rendered, holder rel
 	if folder.Has(file) {
 		return nil, hint.Wrap(errors.New("it is held by hand already"), "pgbaton release -target %s", t.spec.ID())
 	}
+	t.spec.Claim(folder)
 	now := time.Now()
 	holds := target.Holds{Version: target.HoldsVersion, Target: t.spec.ID(), Recipe: t.spec.Recipe}
 	var names []string

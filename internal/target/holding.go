@@ -1,8 +1,11 @@
 package target
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
@@ -35,6 +38,15 @@ const (
 	HeldPrefix   = "held."
 	ByHandPrefix = "by-hand."
 )
+
+// Claim makes this target's holds known to others as its own: those of a daemon
+// and of an operator beside it are one's, another state folder is another's.
+func (s Spec) Claim(folder state.Folder) {
+	if c, can := reload.As[reload.Claimer](s.Daemon); can {
+		sum := sha256.Sum256([]byte(folder.Dir + "\x00" + s.ID()))
+		c.Claim(hex.EncodeToString(sum[:4]))
+	}
+}
 
 // order is a hold that is wanted.
 type order struct {

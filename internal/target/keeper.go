@@ -20,6 +20,7 @@ import (
 // How a hold is looked after.
 const (
 	tend    = 50 * time.Millisecond // between two looks: a daemon that restarted lets its clients through
+	standBy = 10 * time.Second      // between two looks while nothing is to be held
 	crowded = 80                    // per cent of the clients that the daemon takes: more can't wait
 	answers = time.Second           // how long one look may take
 	letGo   = 3 * time.Second       // how long a release at the end may take
@@ -41,6 +42,7 @@ type keeper struct {
 
 	mu    sync.Mutex
 	want  map[string]order
+	calm  map[string][]reload.Address // by cluster: whose traffic may have to be held one day
 	held  map[string]Hold
 	spent map[string]bool
 
@@ -56,6 +58,7 @@ func newKeeper(spec Spec, folder state.Folder, log hclog.Logger, changed func())
 	if !spec.Hold || !can {
 		return nil
 	}
+	spec.Claim(folder)
 	k := &keeper{
 		spec: spec, holder: holder, folder: folder, log: log, changed: changed, trigger: make(chan struct{}, 1),
 		held: map[string]Hold{}, spent: map[string]bool{},
@@ -88,8 +91,15 @@ func (k *keeper) order(w Wanted, inSync bool) {
 		}
 	}
 	want := k.spec.orders(w, inSync, k.held, k.spent)
-	same := maps.EqualFunc(want, k.want, func(a, b order) bool { return slices.Equal(a.leader, b.leader) && a.why == b.why })
-	k.want = want
+	calm := map[string][]reload.Address{}
+	for name, b := range w.Batons {
+		if b.Confirmed != nil && !b.Hold() {
+			calm[name] = addresses(nil, *b.Confirmed)
+		}
+	}
+	same := maps.EqualFunc(want, k.want, func(a, b order) bool { return slices.Equal(a.leader, b.leader) && a.why == b.why }) &&
+		maps.EqualFunc(calm, k.calm, slices.Equal[[]reload.Address])
+	k.want, k.calm = want, calm
 	if same {
 		return
 	}
@@ -110,7 +120,7 @@ func (k *keeper) holding() map[string]Hold {
 func (k *keeper) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		k.mu.Lock()
-		want, held := maps.Clone(k.want), maps.Clone(k.held)
+		want, held, calm := maps.Clone(k.want), maps.Clone(k.held), k.calm
 		k.mu.Unlock()
 		for name, h := range held {
 			if _, still := want[name]; !still {
@@ -120,9 +130,10 @@ func (k *keeper) run(ctx context.Context) {
 		for name, o := range want {
 			k.tend(ctx, name, o)
 		}
-		var again <-chan time.Time
-		if len(want) > 0 || len(k.holding()) > 0 {
-			again = time.After(tend)
+		again := time.After(tend)
+		if len(want) == 0 && len(k.holding()) == 0 {
+			k.ready(ctx, calm)
+			again = time.After(standBy)
 		}
 		select {
 		case <-ctx.Done():
@@ -138,6 +149,23 @@ func (k *keeper) run(ctx context.Context) {
 	for _, h := range k.holding() {
 		k.release(end, h, "pgbaton ends")
 	}
+}
+
+// ready looks at what may have to be held one day: it is known beforehand
+// whether that can be done, and when it matters nobody has to log in first.
+func (k *keeper) ready(ctx context.Context, calm map[string][]reload.Address) {
+	limited, cancel := context.WithTimeout(ctx, answers)
+	defer cancel()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(calm)) {
+		_, err := k.holder.Traffic(limited, calm[name])
+		errs = append(errs, err)
+	}
+	err := errors.Join(errs...)
+	if err == nil {
+		k.told = ""
+	}
+	k.trouble("traffic could not be held now", err)
 }
 
 // tend holds what is not held yet of an order, unless the time has come to give
@@ -172,7 +200,7 @@ func (k *keeper) tend(ctx context.Context, name string, o order) {
 	if len(traffic.Flowing) > 0 {
 		err = errors.Join(err, k.hold(limited, h, traffic.Flowing, o))
 	}
-	k.trouble(err)
+	k.trouble("traffic is not held as it should be", err)
 }
 
 // hold holds names, once the disk has them.
@@ -212,7 +240,7 @@ func (k *keeper) giveUp(ctx context.Context, h Hold, why, advice string) {
 func (k *keeper) release(ctx context.Context, h Hold, why string) {
 	begun := time.Now()
 	if err := k.holder.Release(ctx, h.Names); err != nil {
-		k.trouble(fmt.Errorf("release traffic: %w", err))
+		k.trouble("traffic stays held", fmt.Errorf("release traffic: %w", err))
 		return
 	}
 	if len(h.Names) > 0 {
@@ -267,10 +295,10 @@ func (k *keeper) save() error {
 }
 
 // trouble logs an error, unless it is the one logged last.
-func (k *keeper) trouble(err error) {
-	if err == nil || errors.Is(err, context.Canceled) || err.Error() == k.told {
+func (k *keeper) trouble(what string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) || what+err.Error() == k.told {
 		return
 	}
-	k.told = err.Error()
-	k.log.Error("traffic is not held as it should be", "error", err, "hint", hint.Of(err))
+	k.told = what + err.Error()
+	k.log.Error(what, "error", err, "hint", hint.Of(err))
 }

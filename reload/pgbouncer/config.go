@@ -62,7 +62,8 @@ type daemon struct {
 	binary     string
 	checkUser  string
 	timeout    time.Duration
-	ways       []way // how Cut may cut, the mildest first
+	claim      string // whom others see as the holder; "" is this process
+	ways       []way  // how Cut may cut, the mildest first
 }
 
 // Resolve makes a relative password_file begin at dir.

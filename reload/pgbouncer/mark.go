@@ -15,6 +15,9 @@ import (
 // others that it holds traffic at a console.
 const holdsName = "pgbaton hold"
 
+// Claim is whom others see as the holder. Without it that is the process.
+func (d *daemon) Claim(name string) { d.claim = name }
+
 // marked returns a session that tells others that this daemon holds traffic
 // there, unless another does already. It ends with its process.
 //
@@ -32,7 +35,11 @@ func (d *daemon) marked(ctx context.Context, p *post) (*session, error) {
 		p.unmark(ctx)
 	}
 	host, _ := os.Hostname()
-	name := fmt.Sprintf("%s %s:%d %04x", holdsName, host, os.Getpid(), rand.N(1<<16))
+	claim := d.claim
+	if claim == "" {
+		claim = fmt.Sprintf("%d-%04x", os.Getpid(), rand.N(1<<16)) //nolint:gosec // no secret
+	}
+	name := fmt.Sprintf("%s %s:%s", holdsName, host, claim)
 	s, err := p.open(ctx, name)
 	if err != nil {
 		return nil, err
@@ -55,7 +62,7 @@ func (d *daemon) marked(ctx context.Context, p *post) (*session, error) {
 	case !strings.HasPrefix(first, name): // application_name_add_host appends to it
 		s.drop()
 		return nil, hint.Wrap(fmt.Errorf("hold traffic at console %s: %w: %q", p.console, reload.ErrTaken, first),
-			"let one pgbaton serve this pgbouncer; the name says its host and process")
+			"let one pgbaton serve this pgbouncer; the name says its host")
 	}
 	p.mu.Lock()
 	p.mark = s
