@@ -35,6 +35,10 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 		return out
 	}
 	defer set.Discard()
+	if do == Rehearse {
+		out.err = l.spec.Daemon.Check(ctx, reloadFiles(set))
+		return out
+	}
 	// A file that was changed by hand since it was committed is put right first.
 	out.committed = do == Follow && !set.Changed()
 	if !out.committed {
@@ -42,12 +46,13 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 			out.committed, out.idle, out.mark = true, true, l.record.Mark
 			return out
 		}
-		begun := time.Now()
-		if err := l.spec.Daemon.Check(ctx, reloadFiles(set)); err != nil {
-			out.err = fmt.Errorf("check: %w", err)
-			return out
+		if begun := time.Now(); !l.proved(w.Hash) {
+			if err := l.spec.Daemon.Check(ctx, reloadFiles(set)); err != nil {
+				out.err = fmt.Errorf("check: %w", err)
+				return out
+			}
+			out.check = time.Since(begun)
 		}
-		out.check = time.Since(begun)
 		if out.err = l.commit(ctx, set); out.err != nil {
 			return out
 		}

@@ -10,9 +10,10 @@ const (
 	Rest   Action = iota // nothing, until something changes
 	Apply                // stage, check, commit and follow
 	Follow               // the files are committed; make the daemon follow
+	Rehearse             // check files that may soon be wanted, and do no more
 )
 
-func (a Action) String() string { return [...]string{"rest", "apply", "follow"}[a] }
+func (a Action) String() string { return [...]string{"rest", "apply", "follow", "rehearse"}[a] }
 
 // Done is what was done so far, as far as it is known.
 type Done struct {

@@ -35,6 +35,8 @@ type Loop struct {
 	keeper *keeper        // nil if the target does not hold
 	hooks  sync.WaitGroup // commands after a change of leader
 
+	passed passed         // files that a rehearsal proved valid
+
 	superseded bool // an action was cancelled since the last that came to its end
 
 	mu    sync.Mutex
@@ -85,7 +87,7 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		if once && w.Err != nil {
 			return w.Err
 		}
-		if running != nil && l.supersedes(w, running) {
+		if running != nil && l.supersedes(w, running, settle, now) {
 			l.finish(ctx, running.stop(), true)
 			running = nil
 		}
@@ -100,6 +102,8 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 				running = l.begin(ctx, do, w)
 			} else if once && len(w.Waiting) == 0 && l.inSync(w) {
 				return nil
+			} else if !once {
+				running = l.rehearse(ctx, now)
 			}
 		}
 		select {
@@ -200,15 +204,20 @@ func (l *Loop) inSync(w Wanted) bool {
 // wanted now. A new leader always wins; anything else once, until an action
 // came to its end: else values that change faster than the daemon checks them
 // would keep it from ever following.
-func (l *Loop) supersedes(w Wanted, running *action) bool {
+func (l *Loop) supersedes(w Wanted, running *action, settle Settle, now time.Time) bool {
 	if running.hash == w.Hash {
 		return false
+	}
+	if running.do == Rehearse {
+		do, _ := Decide(w, settle, l.done, l.tries, now)
+		return do != Rest
 	}
 	return !l.superseded || !maps.Equal(running.leaders, w.Leaders)
 }
 
 // action is a running action.
 type action struct {
+	do      Action
 	hash    string
 	leaders map[string]string
 	cancel  context.CancelFunc
@@ -217,7 +226,7 @@ type action struct {
 
 func (l *Loop) begin(ctx context.Context, do Action, w Wanted) *action {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &action{hash: w.Hash, leaders: w.Leaders, cancel: cancel, out: make(chan outcome, 1)}
+	a := &action{do: do, hash: w.Hash, leaders: w.Leaders, cancel: cancel, out: make(chan outcome, 1)}
 	go func() {
 		defer cancel()
 		a.out <- l.perform(ctx, do, w)
@@ -244,6 +253,12 @@ func (a *action) stop() outcome {
 
 // finish takes up what an action came to.
 func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
+	if out.action == Rehearse {
+		if !superseded {
+			l.passed = passed{hash: out.hash, at: time.Now(), good: out.err == nil}
+		}
+		return
+	}
 	if out.committed {
 		l.done.Committed = out.hash
 	}

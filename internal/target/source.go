@@ -153,9 +153,7 @@ func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now ti
 	if p.parsed == nil || !p.affected(snap) {
 		return 0
 	}
-	p.result = p.parsed.Execute(ctx, render.Input{
-		Snapshot: snap, Now: now, Env: os.LookupEnv, Vars: spec.Vars, Minimum: spec.Minimum,
-	})
+	p.result = p.parsed.Execute(ctx, spec.input(snap, now))
 	p.seen = make(map[watcher.Query]uint64, len(p.result.Asked))
 	for q := range p.result.Asked {
 		p.seen[q] = snap[q].Change
@@ -182,6 +180,10 @@ func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now ti
 		p.passes = 0 // it waits for what it asked for before
 	}
 	return asked
+}
+
+func (s Spec) input(snap watcher.Snapshot, now time.Time) render.Input {
+	return render.Input{Snapshot: snap, Now: now, Env: os.LookupEnv, Vars: s.Vars, Minimum: s.Minimum}
 }
 
 func (p *part) affected(snap watcher.Snapshot) bool {

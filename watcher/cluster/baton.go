@@ -221,6 +221,19 @@ func (b *Baton) Candidate() *Member {
 	return b.Seen.Leader
 }
 
+// Presumed is the baton as it will be if the candidate is confirmed; ok is false
+// if there is none to take over from who leads.
+func (b Baton) Presumed() (next Baton, ok bool) {
+	m := b.Candidate()
+	if m == nil || b.Confirmed == nil || b.Phase != Promoting || b.Seen.Standby {
+		return b, false
+	}
+	candidate := *m
+	b.Confirmed, b.Phase = &candidate, Steady
+	b.Term = Term{System: b.Seen.System, Leader: m.Name, Session: b.Seen.Key.Session, Created: b.Seen.Key.Created, Timeline: m.Timeline}
+	return b, true
+}
+
 // View is the cluster as templates see it: led by the confirmed leader.
 func (b Baton) View() Cluster {
 	v := b.Seen
