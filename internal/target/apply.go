@@ -60,11 +60,11 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	}
 	begun := time.Now()
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
+	out.follow = time.Since(begun)
 	if err == nil {
 		out.cut, out.uncut = l.cut(ctx, w.Led)
 		err = ctx.Err()
 	}
-	out.follow = time.Since(begun)
 	// The daemon need not wait for the disk: it follows a whole file either
 	// way. But nothing is recorded before the disk has it.
 	out.unsynced = set.Sync()
