@@ -122,7 +122,7 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	s := target.Spec{
 		Kind: t.Kind, Name: t.Name, Vars: t.Vars, Daemon: daemon,
 		Settle: target.Settle{Min: t.WaitMin, Max: t.WaitMax},
-		Hold:   t.Hold, HoldTimeout: a.holdTimeout, OnChange: t.OnChange,
+		Hold:   t.Hold, HoldTimeout: a.holdTimeout, Knows: a.knows, OnChange: t.OnChange,
 		Minimum: func(service string) int {
 			if n, ok := t.Minimum[service]; ok {
 				return n
@@ -151,6 +151,11 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 		})
 	}
 	return s, nil
+}
+
+// knows says whether the config has a cluster.
+func (a *assembly) knows(cluster string) bool {
+	return slices.ContainsFunc(a.config.Clusters, func(c config.Cluster) bool { return c.Name == cluster })
 }
 
 // holdTimeout is what the config says of a cluster; 0 is nothing.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -17,49 +18,64 @@ import (
 	"github.com/pgbaton/pgbaton/internal/target"
 )
 
-// guardOf starts a process beside the daemon that releases a hold at its
-// deadline if the daemon was killed. A daemon that is started meanwhile takes
-// the hold over; then the guard finds nothing to do.
-func guardOf(folder state.Folder, spec target.Spec, log hclog.Logger) func(time.Time) func() {
-	return func(time.Time) func() {
-		done, err := startGuard(folder, target.HeldPrefix+spec.ID(), false)
+// A guard is a process beside the daemon that releases holds at their deadline,
+// if the daemon was killed or hangs. A daemon that is started meanwhile takes
+// the holds over; then the guard finds nothing to do.
+const (
+	guardLooks = 200 * time.Millisecond
+	guardLate  = time.Second     // the daemon itself acts at the deadline: it goes first
+	guardFails = 5 * time.Second // between two tries of a release that failed
+	guardDone  = "done\n"        // from the parent: there is nothing to guard any more
+)
+
+// guardProcess is a guard as its parent has it.
+type guardProcess struct {
+	stdin io.WriteCloser
+	cmd   *exec.Cmd
+}
+
+// Leave implements target.Guard.
+func (g *guardProcess) Leave(over bool) {
+	if over {
+		_, _ = io.WriteString(g.stdin, guardDone)
+	}
+	_ = g.stdin.Close()
+	go func() { _ = g.cmd.Wait() }() // it goes when it has nothing to do; until then it is nobody's worry
+}
+
+// guardOf starts guards of a target's holds.
+func guardOf(folder state.Folder, spec target.Spec, log hclog.Logger) func() target.Guard {
+	return func() target.Guard {
+		cmd := guardCommand(folder, target.HeldPrefix+spec.ID())
+		cmd.Stderr = os.Stderr
+		stdin, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
 		if err != nil {
 			log.Error("nobody will release the traffic if pgbaton is killed now", "target", spec.ID(), "error", err)
-			return func() {}
+			return nil
 		}
-		return done
+		return &guardProcess{stdin: stdin, cmd: cmd}
 	}
 }
 
-// startGuard starts a guard of a file in the state folder; alone is for a
-// parent that ends at once. done says that there is nothing to guard any more.
-func startGuard(folder state.Folder, file string, alone bool) (done func(), err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("start guard: %w", err)
+// guardAlone starts a guard that outlives its parent.
+func guardAlone(folder state.Folder, file string) error {
+	cmd := guardCommand(folder, file)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start guard: %w", err)
 	}
-	cmd := exec.Command(self, "guard", "-state-dir", folder.Dir, "-file", file) //nolint:noctx // it outlives its parent
-	// Signals that end a terminal's job, or its service, are not for it.
+	return cmd.Process.Release()
+}
+
+func guardCommand(folder state.Folder, file string) *exec.Cmd {
+	// This very program, whatever lies at its path by now.
+	cmd := exec.Command("/proc/self/exe", "guard", "-state-dir", folder.Dir, "-file", file) //nolint:noctx // it outlives its parent
+	cmd.Args[0] = "pgbaton"
+	// Signals that end a terminal's job are not for it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if alone {
-		if err := cmd.Start(); err != nil {
-			return nil, fmt.Errorf("start guard: %w", err)
-		}
-		return func() {}, cmd.Process.Release()
-	}
-	// It reads until its parent closes this, or dies.
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("start guard: %w", err)
-	}
-	return func() {
-		_ = stdin.Close()
-		_ = cmd.Wait() // it ends at once: there is nothing held
-	}, nil
+	return cmd
 }
 
 func guardVerb(std stdio) *cobra.Command {
@@ -68,8 +84,14 @@ func guardVerb(std stdio) *cobra.Command {
 		Use: "guard", Short: "Release a hold at its deadline", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := hclog.New(&hclog.LoggerOptions{Name: "pgbaton", Output: std.err, TimeFormat: time.RFC3339Nano}).Named("guard")
-			_, _ = io.Copy(io.Discard, std.in)
-			return guard(cmd.Context(), state.Folder{Dir: dir}, file, log)
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			go func() {
+				if line, _ := bufio.NewReader(std.in).ReadString('\n'); line == guardDone {
+					cancel()
+				}
+			}()
+			return guard(ctx, state.Folder{Dir: dir}, file, log)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "state-dir", "", "the state folder")
@@ -80,25 +102,36 @@ func guardVerb(std stdio) *cobra.Command {
 // guard waits until a hold is over or its deadline has passed. It looks again
 // and again: another daemon may have taken the hold over.
 func guard(ctx context.Context, folder state.Folder, file string, log hclog.Logger) error {
-	const look = 200 * time.Millisecond
+	begun := time.Now()
 	for {
 		holds, found, err := loadHolds(folder, file)
 		if err != nil || !found {
 			return err
 		}
-		// The daemon itself acts at the deadline: it goes first.
-		if late := until(holds).Add(5 * look); time.Now().After(late) {
-			_, err := releaseFile(ctx, folder, file, log)
-			if err == nil {
+		pause := guardLooks
+		if overdue(holds, begun) {
+			names, err := releaseFile(ctx, folder, file, log)
+			if names != nil {
 				log.Warn("released what was held: its time has passed", "target", holds.Target)
-				return nil
+				return err // what can't be removed is released all the same
 			}
 			log.Error("traffic stays held", "error", err, "hint", hint.Of(err))
+			pause = guardFails
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(look):
+			return nil
+		case <-time.After(pause):
 		}
 	}
+}
+
+// overdue says whether the last of the holds should have ended. A clock that was
+// set back since the guard began does not count.
+func overdue(h target.Holds, begun time.Time) bool {
+	longest := time.Duration(0)
+	for _, one := range h.Holds {
+		longest = max(longest, one.Until.Sub(one.Began))
+	}
+	return time.Now().After(until(h).Add(guardLate)) || time.Since(begun) > longest+guardLate+guardFails
 }

@@ -49,11 +49,12 @@ func holderOf(r target.Recipe, log hclog.Logger) (reload.Holder, error) {
 	return holder, nil
 }
 
-// heldFiles lists the holds in the state folder: the daemon's and those by hand.
+// heldFiles lists the holds in the state folder: the daemon's, those by hand,
+// and those that somebody began to release.
 func heldFiles(folder state.Folder) ([]string, error) {
 	var files []string
 	var errs []error
-	for _, prefix := range []string{target.HeldPrefix, target.ByHandPrefix} {
+	for _, prefix := range []string{target.HeldPrefix, target.ByHandPrefix, target.ReleasingPrefix} {
 		ids, err := folder.Names(prefix)
 		errs = append(errs, err)
 		for _, id := range ids {
@@ -61,6 +62,12 @@ func heldFiles(folder state.Folder) ([]string, error) {
 		}
 	}
 	return files, errors.Join(errs...)
+}
+
+// heldTarget is the target that a file of holds speaks of.
+func heldTarget(file string) string {
+	file = strings.TrimPrefix(file, target.ReleasingPrefix)
+	return strings.TrimPrefix(strings.TrimPrefix(file, target.HeldPrefix), target.ByHandPrefix)
 }
 
 // loadHolds reads one of them.
@@ -71,8 +78,8 @@ func loadHolds(folder state.Folder, file string) (h target.Holds, found bool, er
 	return h, found, err
 }
 
-// releaseFile releases what a file of the state folder says is held, and
-// removes it.
+// releaseFile releases what a file of the state folder says is held. It takes
+// the file away first: a daemon that holds sees by that, and holds no more.
 func releaseFile(ctx context.Context, folder state.Folder, file string, log hclog.Logger) (names []string, err error) {
 	holds, found, err := loadHolds(folder, file)
 	if err != nil || !found {
@@ -81,6 +88,12 @@ func releaseFile(ctx context.Context, folder state.Folder, file string, log hclo
 	holder, err := holderOf(holds.Recipe, log)
 	if err != nil {
 		return nil, fmt.Errorf("release %s: %w", holds.Target, err)
+	}
+	if !strings.HasPrefix(file, target.ReleasingPrefix) {
+		// Where the folder takes no change, releasing is still better than not.
+		if err := folder.Rename(file, target.ReleasingPrefix+file); err == nil {
+			file = target.ReleasingPrefix + file
+		}
 	}
 	for _, h := range holds.Holds {
 		names = append(names, h.Names...)
@@ -103,18 +116,26 @@ func until(h target.Holds) time.Time {
 }
 
 // releaseForgotten releases what nobody looks after any more: holds of targets
-// that hold no longer, and those by hand whose time has passed.
+// that hold no longer, those by hand whose time has passed, and those that
+// somebody began to release.
 func releaseForgotten(ctx context.Context, folder state.Folder, specs []target.Spec, log hclog.Logger) {
 	files, err := heldFiles(folder)
 	if err != nil {
 		log.Error("what was held before is not known", "error", err)
 	}
 	for _, file := range files {
-		id, held := strings.CutPrefix(file, target.HeldPrefix)
-		if held && slices.ContainsFunc(specs, func(s target.Spec) bool { return s.Hold && s.ID() == id }) {
-			continue // its loop takes it over
-		}
-		if !held {
+		id := heldTarget(file)
+		switch {
+		case strings.HasPrefix(file, target.HeldPrefix):
+			if slices.ContainsFunc(specs, func(s target.Spec) bool { return s.Hold && s.ID() == id }) {
+				continue // its loop takes it over
+			}
+			lock, err := folder.Lock(id)
+			if err != nil {
+				continue // another pgbaton's, which lives
+			}
+			defer func() { _ = lock.Close() }()
+		case strings.HasPrefix(file, target.ByHandPrefix):
 			if h, found, err := loadHolds(folder, file); err != nil || !found || time.Now().Before(until(h)) {
 				continue
 			}

@@ -94,8 +94,8 @@ func holdTarget(ctx context.Context, folder state.Folder, t rendered, holder rel
 	if err := folder.Save(file, holds); err != nil {
 		return nil, err
 	}
-	if _, err := startGuard(folder, file, true); err != nil {
-		return nil, err
+	if err := guardAlone(folder, file); err != nil {
+		return nil, errors.Join(err, folder.Remove(file))
 	}
 	return names, holder.Hold(ctx, names)
 }
@@ -135,7 +135,7 @@ func releaseAll(ctx context.Context, std stdio, folder state.Folder, name string
 	errs := []error{err}
 	log := hclog.New(&hclog.LoggerOptions{Name: "pgbaton", Output: std.err, Level: hclog.Warn})
 	for _, file := range files {
-		id := strings.TrimPrefix(strings.TrimPrefix(file, target.HeldPrefix), target.ByHandPrefix)
+		id := heldTarget(file)
 		if _, short, _ := strings.Cut(id, "."); name != "" && name != id && name != short {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -81,6 +82,13 @@ func runOnce(ctx context.Context, std stdio, paths []string, timeout time.Durati
 		loops.Go(func() { errs[i] = named(spec, loop.Once(limited)) })
 	}
 	loops.Wait()
+	// What a killed daemon held is over: nobody here would look after it.
+	for _, spec := range a.specs {
+		if names, err := releaseFile(ctx, state.Folder{Dir: c.StateDir}, target.HeldPrefix+spec.ID(), log); err != nil || len(names) > 0 {
+			errs = append(errs, named(spec, err))
+			log.Warn("released what was held before", "names", strings.Join(names, ", "))
+		}
+	}
 	done()
 	return errors.Join(append(errs, g.Wait())...)
 }

@@ -93,7 +93,7 @@ func (l *loader) cluster(b clusterBlock) Cluster {
 			l.errorf(at, `write "auto", or a time such as "60s"`, "cluster %s: hold_timeout is no time longer than zero", b.Name)
 		}
 	}
-	dir := filepath.Dir(b.Range.Filename)
+	dir := folder(b.Range)
 	if b.API != nil {
 		c.API = *b.API
 		beside(dir, &c.API.PasswordFile, &c.API.CAFile, &c.API.CertFile, &c.API.KeyFile)

@@ -220,7 +220,7 @@ func (l *loader) store(content *hcl.BodyContent, stores []string, c *Config) {
 		settings := l.kinds.Stores[b.Type]()
 		l.settings(b.Body, settings)
 		if r, ok := settings.(Resolver); ok {
-			r.Resolve(filepath.Dir(b.DefRange.Filename))
+			r.Resolve(folder(b.DefRange))
 		}
 		c.Store = Store{b.Type, settings}
 	}
@@ -302,6 +302,15 @@ func stateDir() string {
 		base = filepath.Join(home, ".local", "state")
 	}
 	return filepath.Join(base, "pgbaton")
+}
+
+// folder is where the config file of r lies, from anywhere.
+func folder(r hcl.Range) string {
+	dir := filepath.Dir(r.Filename)
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir
 }
 
 // besides resolves a path of a config file from where that file is.

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"maps"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,7 +134,7 @@ func (l *loader) target(b targetBlock) Target {
 		return t
 	}
 	if r, ok := t.Settings.(Resolver); ok {
-		r.Resolve(filepath.Dir(b.Range.Filename))
+		r.Resolve(folder(b.Range))
 	}
 	daemon, err := t.Settings.Daemon(hclog.NewNullLogger())
 	if err != nil {

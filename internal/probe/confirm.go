@@ -28,13 +28,14 @@ func (p *Prober) Confirm(ctx context.Context, m cluster.Member, tell func(cluste
 	}
 	if slices.Contains(p.ways, cluster.WayAPI) {
 		both.Go(func() {
+			begun := time.Now()
 			for pause := firstLook; ctx.Err() == nil; pause = longer(pause) {
 				if e, err := p.askAPI(ctx, m); err == nil {
 					tell(e)
 				}
 				// A server with a backlog of five is spared while another way answers.
 				d := pause
-				if time.Since(time.Unix(0, answered.Load())) < patience {
+				if time.Since(time.Unix(0, answered.Load())) < patience || time.Since(begun) > patient {
 					d = patience
 				}
 				if wait(ctx, d) != nil {
@@ -61,7 +62,7 @@ func (p *Prober) confirmSQL(ctx context.Context, m cluster.Member, tell func(clu
 				}
 			}
 			conn.close()
-		} else if judge(err) == refused {
+		} else if j := judge(err); j == refused || j == full {
 			pause = lastLook * 4
 		}
 		if wait(ctx, pause) != nil {
@@ -76,6 +77,9 @@ func (p *Prober) Suspect(ctx context.Context, m cluster.Member, tell func(cluste
 	for pause := beat; ; pause = min(2*pause, renew/2) {
 		if e, err := p.Ask(ctx, m); err == nil {
 			tell(e)
+			if e.Verdict == cluster.Writable {
+				pause = beat
+			}
 		}
 		if wait(ctx, pause) != nil {
 			return

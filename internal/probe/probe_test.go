@@ -125,6 +125,24 @@ func TestMembers(t *testing.T) {
 		d.until(t, 0, cluster.Unclear)
 	})
 
+	t.Run("a role without the right to the control file", func(t *testing.T) {
+		conn, err := pgx.Connect(t.Context(), leader.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close(t.Context()) }()
+		if _, err := conn.Exec(t.Context(), "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC; CREATE ROLE watcher LOGIN"); err != nil {
+			t.Fatal(err)
+		}
+		meek := newProber(t, probe.Config{Ways: []cluster.Way{cluster.WaySQL}, SQL: probe.SQL{User: "watcher"}})
+		if e, err := meek.Ask(t.Context(), member(leader)); err != nil || e.Verdict != cluster.Writable || e.Timeline != 1 || e.System != "" {
+			t.Errorf("told %+v, error %v", e, err)
+		}
+		var d diary
+		looking(t, func(ctx context.Context) { meek.Pulse(ctx, member(leader), d.tell) })
+		d.until(t, 0, cluster.Writable)
+	})
+
 	var pulse, port, candidate diary
 	looking(t, func(ctx context.Context) { p.Pulse(ctx, member(leader), pulse.tell) })
 	strange := newProber(t, probe.Config{Ways: both, SQL: probe.SQL{User: "nobody-here"}})
@@ -259,6 +277,22 @@ func TestAPI(t *testing.T) {
 	answer, code = `{"state":"running","role":"primary"}`, http.StatusOK
 	if _, err := lax.Ask(t.Context(), m); err != nil {
 		t.Errorf("without verification: %v", err)
+	}
+}
+
+// A name that nobody can look up is no server that is silent.
+func TestNoName(t *testing.T) {
+	p := newProber(t, probe.Config{Ways: []cluster.Way{cluster.WaySQL}})
+	m := cluster.Member{Name: "pg1", Endpoints: []cluster.Endpoint{{Host: "pg1.invalid", Port: 5432}}}
+	var d diary
+	looking(t, func(ctx context.Context) { p.Pulse(ctx, m, d.tell) })
+	d.until(t, 0, cluster.Unclear)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.all {
+		if e.Verdict != cluster.Unclear {
+			t.Errorf("told %+v", e)
+		}
 	}
 }
 

@@ -44,14 +44,19 @@ func (p *Prober) Pulse(ctx context.Context, m cluster.Member, tell func(cluster.
 		}
 		var what trouble
 		if err == nil {
-			quiet := p.watch(ctx, conn, tell)
+			beats, quiet := p.watch(ctx, conn, tell)
 			conn.close()
-			if !quiet {
-				silent, pause = time.Time{}, firstLook
-				continue
+			if beats > 0 {
+				pause = firstLook
 			}
-			what, silent = slow, e.At
-			e.At = time.Now()
+			switch {
+			case quiet:
+				what, silent = slow, e.At
+				e.At = time.Now()
+			case beats > 0:
+				silent = time.Time{}
+				continue // why it ended shows at once
+			}
 		} else {
 			what = judge(err)
 		}
@@ -77,6 +82,9 @@ func (p *Prober) Pulse(ctx context.Context, m cluster.Member, tell func(cluster.
 			p.watchPort(ctx, m, tell)
 			pause = firstLook
 			continue
+		case full:
+			tell(e)
+			pause = beat
 		case unsure:
 			tell(e)
 		}
@@ -87,18 +95,20 @@ func (p *Prober) Pulse(ctx context.Context, m cluster.Member, tell func(cluster.
 	}
 }
 
-// watch asks over a login until it ends; it says whether that was for silence.
-func (p *Prober) watch(ctx context.Context, conn *sqlConn, tell func(cluster.Evidence)) (quiet bool) {
+// watch asks over a login until it ends. It says how often it was answered, and
+// whether it ended for silence.
+func (p *Prober) watch(ctx context.Context, conn *sqlConn, tell func(cluster.Evidence)) (beats int, quiet bool) {
 	e, err := conn.ask(ctx, patient)
 	for err == nil {
 		tell(e)
+		beats++
 		if err = conn.idle(ctx, jitter(beat)); err != nil {
-			return false
+			return beats, false
 		}
 		e.At = time.Now()
 		e.Verdict, err = conn.ping(ctx, patient)
 	}
-	return ctx.Err() == nil && judge(err) == slow
+	return beats, ctx.Err() == nil && judge(err) == slow
 }
 
 // watchPort watches a port that takes no login of ours, until it ends a
@@ -122,7 +132,7 @@ func (p *Prober) watchPort(ctx context.Context, m cluster.Member, tell func(clus
 }
 
 // knock opens a connection and asks whether TLS is spoken: the one question
-// that needs no login and leaves no word in the server's log.
+// that needs no login. A server that speaks it logs a line when we leave.
 func knock(ctx context.Context, m cluster.Member) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -20,22 +20,24 @@ import (
 
 // sqlConn is a login to one member's server.
 type sqlConn struct {
-	member cluster.Member
-	conn   *pgconn.PgConn
+	member   cluster.Member
+	conn     *pgconn.PgConn
+	nameless bool // it may not ask for the system identifier
 }
 
 // login logs in to a member's server, at the first of its endpoints that
 // answers.
 func (p *Prober) login(ctx context.Context, m cluster.Member) (*sqlConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	var errs []error
 	for _, at := range m.Endpoints {
 		config, err := p.config.SQL.connConfig(at)
 		if err != nil {
 			return nil, err
 		}
-		conn, err := pgconn.ConnectConfig(ctx, config)
+		// Each has its share: one that hangs takes nothing from the next.
+		limited, cancel := context.WithTimeout(ctx, patience/time.Duration(len(m.Endpoints)))
+		conn, err := pgconn.ConnectConfig(limited, config)
+		cancel()
 		if err == nil {
 			return &sqlConn{member: m, conn: conn}, nil
 		}
@@ -58,7 +60,7 @@ func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 		}
 		return s
 	}
-	// All that the environment could bring in is named, so that it cannot.
+	// What the environment could bring in is named, so that it cannot.
 	text := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=%s target_session_attrs=any",
 		quote(at.Host), at.Port, quote(or(c.User, "postgres")), quote(or(c.Database, "postgres")), quote(or(c.SSLMode, "prefer")))
 	for _, file := range []struct{ key, path string }{{"sslrootcert", c.CAFile}, {"sslcert", c.CertFile}, {"sslkey", c.KeyFile}} {
@@ -77,32 +79,61 @@ func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 
 // question is what a server is asked. A timeline is told by the name of the WAL
 // file that it writes; the control file has the one of the last checkpoint.
-const question = `SELECT pg_is_in_recovery(),
- CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END,
- (SELECT system_identifier FROM pg_control_system())`
+const question = `SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END`
 
-// ask asks the server.
+// identity is asked apart: the right to it is often taken from everybody.
+const identity = `SELECT system_identifier FROM pg_control_system()`
+
+// ask asks the server all that there is to know.
 func (c *sqlConn) ask(ctx context.Context, limit time.Duration) (cluster.Evidence, error) {
 	e := cluster.Evidence{Member: c.member.Name, Way: cluster.WaySQL, At: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	results, err := c.conn.Exec(ctx, question).ReadAll()
+	if !c.nameless {
+		row, err := c.row(ctx, identity, 1)
+		var said *pgconn.PgError
+		switch {
+		case err == nil:
+			e.System = row[0]
+		case errors.As(err, &said) && !c.conn.IsClosed():
+			c.nameless = true
+		default:
+			return e, err
+		}
+	}
+	row, err := c.row(ctx, question, 2)
+	var said *pgconn.PgError
+	if errors.As(err, &said) && !c.conn.IsClosed() {
+		e.Verdict, err = c.ping(ctx, limit) // the timeline may be refused as well
+		return e, err
+	}
 	if err != nil {
-		return e, fmt.Errorf("ask %s: %w", c.member.Name, err)
+		return e, err
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 3 {
-		return e, fmt.Errorf("ask %s: its answer is not one row of three", c.member.Name)
-	}
-	row := results[0].Rows[0]
-	e.System = string(row[2])
 	e.Verdict = cluster.ReadOnly
-	if string(row[0]) == "f" {
+	if row[0] == "f" {
 		e.Verdict = cluster.Writable
-		if name := string(row[1]); len(name) >= 8 {
+		if name := row[1]; len(name) >= 8 {
 			e.Timeline, _ = strconv.ParseUint(name[:8], 16, 32)
 		}
 	}
 	return e, nil
+}
+
+// row asks for one row of so many columns.
+func (c *sqlConn) row(ctx context.Context, query string, columns int) ([]string, error) {
+	results, err := c.conn.Exec(ctx, query).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", c.member.Name, err)
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != columns {
+		return nil, fmt.Errorf("ask %s: its answer is not one row of %d", c.member.Name, columns)
+	}
+	row := make([]string, columns)
+	for i, v := range results[0].Rows[0] {
+		row[i] = string(v)
+	}
+	return row, nil
 }
 
 func (c *sqlConn) close() {
@@ -119,16 +150,23 @@ const (
 	unsure  trouble = iota // not to be known: a name that can't be resolved, no route
 	down                   // nobody is there, or it is about to stop or to start
 	slow                   // it takes its time
+	full                   // it is alive, and has no place now
 	refused                // it is alive, and does not let us in
 )
 
 func judge(err error) trouble {
 	var said *pgconn.PgError
+	var name *net.DNSError
 	switch {
+	case errors.As(err, &name):
+		return unsure // others may know the name still
 	case errors.As(err, &said):
 		// 57P01 to 57P03: an administrator ends it, or a crash; it is starting or stopping.
 		if strings.HasPrefix(said.Code, "57P0") {
 			return down
+		}
+		if strings.HasPrefix(said.Code, "53") {
+			return full
 		}
 		return refused
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, os.ErrNotExist), ended(err):
@@ -148,11 +186,11 @@ func ended(err error) bool {
 func (c *sqlConn) ping(ctx context.Context, limit time.Duration) (cluster.Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	results, err := c.conn.Exec(ctx, "SELECT pg_is_in_recovery()").ReadAll()
+	row, err := c.row(ctx, "SELECT pg_is_in_recovery()", 1)
 	if err != nil {
 		return cluster.Unclear, err
 	}
-	if len(results) == 1 && len(results[0].Rows) == 1 && string(results[0].Rows[0][0]) == "f" {
+	if row[0] == "f" {
 		return cluster.Writable, nil
 	}
 	return cluster.ReadOnly, nil

@@ -66,6 +66,14 @@ func (f Folder) Has(name string) bool {
 	return err == nil
 }
 
+// Rename gives the file of a name another one.
+func (f Folder) Rename(from, to string) error {
+	if err := os.Rename(f.path(from), f.path(to)); err != nil {
+		return fmt.Errorf("rename state of %s: %w", from, err)
+	}
+	return nil
+}
+
 // Remove removes the file of a name; that there is none is no error.
 func (f Folder) Remove(name string) error {
 	if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -7,10 +7,10 @@ type Action uint8
 
 // The actions.
 const (
-	Rest   Action = iota // nothing, until something changes
-	Apply                // stage, check, commit and follow
-	Follow               // the files are committed; make the daemon follow
-	Rehearse             // check files that may soon be wanted, and do no more
+	Rest     Action = iota // nothing, until something changes
+	Apply                  // stage, check, commit and follow
+	Follow                 // the files are committed; make the daemon follow
+	Rehearse               // check files that may soon be wanted, and do no more
 )
 
 func (a Action) String() string { return [...]string{"rest", "apply", "follow", "rehearse"}[a] }

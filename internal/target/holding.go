@@ -35,8 +35,9 @@ type Holds struct {
 // Names of the holds in the state folder: those of the daemon, and those that an
 // operator asked for.
 const (
-	HeldPrefix   = "held."
-	ByHandPrefix = "by-hand."
+	HeldPrefix      = "held."
+	ByHandPrefix    = "by-hand."
+	ReleasingPrefix = "releasing." // before one of the others, while somebody releases it
 )
 
 // Claim makes this target's holds known to others as its own: those of a daemon
@@ -65,6 +66,9 @@ func (s Spec) orders(w Wanted, inSync bool, held map[string]Hold, spent map[stri
 	out := map[string]order{}
 	for name, h := range held {
 		b, known := w.Batons[name]
+		if s.Knows != nil && !s.Knows(name) {
+			continue // it is in the config no more
+		}
 		if spent[name] || (known && !b.Hold() && inSync && w.Led[name].Leader == b.Term.Leader) {
 			continue
 		}

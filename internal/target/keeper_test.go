@@ -28,6 +28,8 @@ type pooler struct {
 	paused  map[string]bool // by whomever
 	clients int
 	taken   bool // another pgbaton holds it
+	linger  time.Duration
+	knows   func(string) bool
 	holdErr error
 	freeErr error
 	moves   []string // what it was told
@@ -69,9 +71,16 @@ func (p *pooler) Hold(_ context.Context, names []string) error {
 	return nil
 }
 
-func (p *pooler) Release(_ context.Context, names []string) error {
+func (p *pooler) Release(ctx context.Context, names []string) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer func() {
+		linger := p.linger
+		p.mu.Unlock()
+		select {
+		case <-time.After(linger):
+		case <-ctx.Done():
+		}
+	}()
 	if p.freeErr != nil {
 		return p.freeErr
 	}
@@ -106,13 +115,22 @@ type kept struct {
 	guards *int
 }
 
+// leaver counts guards.
+type leaver struct{ guards *int }
+
+func (l leaver) Leave(over bool) {
+	if over {
+		*l.guards--
+	}
+}
+
 func keep(t *testing.T, dir string, p *pooler) *kept {
 	t.Helper()
 	guards := 0
-	spec := Spec{Kind: "test", Name: "t", Daemon: p, Hold: true, HoldTimeout: func(string) time.Duration { return time.Minute }}
-	spec.Guard = func(time.Time) func() {
+	spec := Spec{Kind: "test", Name: "t", Daemon: p, Hold: true, HoldTimeout: func(string) time.Duration { return time.Minute }, Knows: p.knows}
+	spec.Guard = func() Guard {
 		guards++
-		return func() { guards-- }
+		return leaver{&guards}
 	}
 	k := newKeeper(spec, state.Folder{Dir: dir}, hclog.NewNullLogger(), func() {})
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -257,7 +275,7 @@ func TestKeeper(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
-			expect(t, k, both)
+			expect(t, k, both+"; release app,web") // what he may have missed
 			if h := k.holding(); len(h) != 0 {
 				t.Errorf("it still counts as held: %v", h)
 			}
@@ -300,8 +318,72 @@ func TestKeeper(t *testing.T) {
 			p.mu.Lock()
 			p.freeErr = nil
 			p.mu.Unlock()
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(time.Second)
 			expect(t, k, both)
+		},
+		"held again while somebody releases it by hand": func(t *testing.T, k *kept, p *pooler) {
+			k.order(ledIn(cluster.Leaderless, "pg1", 1), true)
+			expect(t, k, held)
+			if err := p.Release(t.Context(), []string{"app", "web"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			expect(t, k, both+"; "+held) // it has not seen yet that somebody wants it released
+			if err := k.folder.Remove("held.test.t"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			expect(t, k, both+"; "+both)
+		},
+		"a release after the deadline that fails once": func(t *testing.T, k *kept, p *pooler) {
+			k.order(ledIn(cluster.Leaderless, "pg1", 1), true)
+			time.Sleep(59 * time.Second)
+			p.mu.Lock()
+			p.freeErr = errors.New("no answer")
+			p.mu.Unlock()
+			time.Sleep(2 * time.Second)
+			expect(t, k, held)
+			p.mu.Lock()
+			p.freeErr = nil
+			p.mu.Unlock()
+			time.Sleep(time.Second)
+			expect(t, k, both)
+		},
+		"lost again while it is being released": func(t *testing.T, k *kept, p *pooler) {
+			p.mu.Lock()
+			p.linger = 2 * time.Second // until clients are served
+			p.mu.Unlock()
+			k.order(ledIn(cluster.Switching, "pg1", 1), true)
+			expect(t, k, held)
+			k.order(ledIn(cluster.Steady, "pg1", 1), true)
+			time.Sleep(100 * time.Millisecond)
+			k.order(ledIn(cluster.Lost, "pg1", 1), true)
+			time.Sleep(10 * time.Millisecond)
+			expect(t, k, both+"; "+held)
+		},
+		"a full disk that is emptied": func(t *testing.T, k *kept, p *pooler) {
+			dir := k.folder.Dir
+			if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			k.order(ledIn(cluster.Switching, "pg1", 1), true)
+			time.Sleep(time.Second)
+			expect(t, k, "")
+			if err := os.Remove(dir); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			expect(t, k, held)
+		},
+		"a cluster that is in the config no more": func(t *testing.T, k *kept, p *pooler) {
+			k.order(ledIn(cluster.Switching, "pg1", 1), true)
+			expect(t, k, held)
+			k.end(ErrHandOver)
+			p.mu.Lock()
+			p.knows = func(name string) bool { return name == "renamed" }
+			p.mu.Unlock()
+			next := keep(t, k.folder.Dir, p)
+			expect(t, next, both)
 		},
 		"what can't be written is not held": func(t *testing.T, k *kept, p *pooler) {
 			k.folder.Dir = filepath.Join(k.folder.Dir, "file", "below")

@@ -35,7 +35,7 @@ type Loop struct {
 	keeper *keeper        // nil if the target does not hold
 	hooks  sync.WaitGroup // commands after a change of leader
 
-	passed passed         // files that a rehearsal proved valid
+	passed passed // files that a rehearsal proved valid
 
 	superseded bool // an action was cancelled since the last that came to its end
 

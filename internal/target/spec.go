@@ -24,7 +24,8 @@ type Spec struct {
 	Hold        bool
 	HoldTimeout func(cluster string) time.Duration // nil, or 0: as Patroni's settings suggest
 	Recipe      Recipe
-	Guard       func(until time.Time) (done func()) // watches over a hold from outside; nil is nobody
+	Guard       func() Guard              // watches over holds from outside; nil is nobody, and so is what it returns if it can't
+	Knows       func(cluster string) bool // whether there is such a cluster; nil is always
 
 	OnChange []string // a command to run after a leader changed; nil is none
 }

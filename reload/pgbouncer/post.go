@@ -28,6 +28,7 @@ type post struct {
 	mark    *session        // tells other pgbatons that this one holds
 	held    map[string]bool // the databases paused from here
 	all     bool            // all are, by one PAUSE from here
+	doubt   bool            // whether all still are has to be asked
 	foreign bool            // all are, by somebody else's
 	retry   string          // server_login_retry as it was before it was set to 0
 	later   *cut            // what to cut as soon as nothing is held

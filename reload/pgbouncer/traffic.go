@@ -2,10 +2,14 @@ package pgbouncer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/pgbaton/pgbaton/reload"
 )
@@ -16,11 +20,22 @@ import (
 // of the whole has to keep that one waiting.
 func (d *daemon) Traffic(ctx context.Context, leader []reload.Address) (reload.Traffic, error) {
 	each := make([]reload.Traffic, len(d.consoles))
+	// One console that hangs is not waited for long: what flows at the others
+	// goes on failing meanwhile.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var first sync.Once
 	err := d.each(ctx, func(ctx context.Context, i int, p *post) error {
-		return p.with(ctx, func(s *session) (err error) {
+		err := p.with(ctx, func(s *session) (err error) {
 			each[i], err = d.look(ctx, p, s, leader)
 			return err
 		})
+		if err == nil {
+			first.Do(func() { time.AfterFunc(laggard, func() { cancel(errLaggard) }) })
+		} else if errors.Is(context.Cause(ctx), errLaggard) {
+			err = fmt.Errorf("look at console %s: %w", p.console, errLaggard)
+		}
+		return err
 	})
 	var sum reload.Traffic
 	for _, t := range each {
@@ -31,6 +46,11 @@ func (d *daemon) Traffic(ctx context.Context, leader []reload.Address) (reload.T
 	}
 	return sum, err
 }
+
+// laggard is how long after the first console the others have to answer.
+const laggard = 200 * time.Millisecond
+
+var errLaggard = errors.New("it does not answer, and others do")
 
 // fuller says whether a is nearer to its limit than b.
 func fuller(a, b reload.Traffic) bool {
@@ -95,8 +115,9 @@ func (p *post) flowing(rows []row, leader []reload.Address) (flowing []string, w
 	for _, r := range rows {
 		name := r["name"]
 		paused := r["paused"] == "1"
-		if !paused {
+		if !paused && p.held[name] {
 			delete(p.held, name) // a restart, or somebody's RESUME
+			p.doubt = true       // of all, perhaps
 		}
 		switch {
 		case name == admin, r["disabled"] == "1":
@@ -139,7 +160,8 @@ func (p *post) ask(ctx context.Context, s *session) (bool, error) {
 		s.noState = true
 	}
 	p.mu.Lock()
-	known := p.all && s.asked
+	known := p.all && s.asked && !p.doubt
+	p.doubt = false
 	p.mu.Unlock()
 	if known {
 		return true, nil // each question leaves two lines in pgbouncer's log

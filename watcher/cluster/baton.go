@@ -124,7 +124,7 @@ func (b *Baton) confirm(prev Baton, named Member, policy Policy, ev []Evidence, 
 		return e, WayKey
 	case e.Verdict == Writable, e.Verdict == ReadOnly && b.Seen.Standby:
 		return e, e.Way
-	case policy.trusts(WayRole) && named.Role == b.leads():
+	case policy.trusts(WayRole) && named.Role == b.leads() && e.Verdict != ReadOnly: // it knows better than its key
 		return e, WayRole
 	}
 	return e, ""

@@ -87,6 +87,10 @@ func TestNext(t *testing.T) {
 			{5 * s, pg2, []Evidence{said("pg2", Writable, WayAPI, 4*s)}, "pg1", Promoting, true, "", ""},
 			{6 * s, pg2, []Evidence{said("pg2", Writable, WayAPI, 5*s)}, "pg2", Steady, false, "", ""},
 		}},
+		"a role that the server itself denies": {asking, []step{
+			first,
+			{1 * s, with(pg2, func(sc *scene) { sc.roles = map[string]string{"pg2": "primary"} }), []Evidence{said("pg2", ReadOnly, WaySQL, 1*s)}, "pg1", Promoting, true, "", ""},
+		}},
 		"a way that is not trusted counts for nothing": {Policy{Confirm: []Way{WayAPI}}, []step{
 			{0, pg1, nil, "", Promoting, false, "", ""},
 			{1 * s, pg1, []Evidence{said("pg1", Writable, WaySQL, 1*s)}, "", Promoting, false, "", ""},
@@ -244,6 +248,11 @@ func TestWake(t *testing.T) {
 	if at := b.Wake(t0); !at.Equal(t0.Add(59 * time.Second)) {
 		t.Errorf("wakes at %v", at)
 	}
+	b.Alarm = "two"
+	if at := b.Wake(t0); !at.Equal(t0.Add(fresh / 2)) {
+		t.Errorf("with an alarm it wakes at %v", at)
+	}
+	b.Alarm = ""
 	if at := b.Wake(t0.Add(2 * time.Minute)); !at.IsZero() {
 		t.Errorf("wakes at %v for what is past", at)
 	}

@@ -79,11 +79,12 @@ func (b *Baton) HoldTimeout() time.Duration {
 
 // Wake is when the clock alone changes what Next says; zero if it never does.
 func (b *Baton) Wake(now time.Time) time.Time {
+	var at time.Time
 	if f := b.Seen.Failover; f != nil && b.Confirmed != nil && b.concerns(f) && !f.Due(now, lead) {
-		return f.ScheduledAt.Add(-lead)
+		at = f.ScheduledAt.Add(-lead)
 	}
-	if b.Alarm != "" {
-		return now.Add(fresh / 2) // evidence grows old
+	if old := now.Add(fresh / 2); b.Alarm != "" && (at.IsZero() || old.Before(at)) {
+		at = old // evidence grows old
 	}
-	return time.Time{}
+	return at
 }

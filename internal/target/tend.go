@@ -1,0 +1,205 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/reload"
+)
+
+// Guard watches over holds from outside, for when this process is killed.
+type Guard interface {
+	// Leave ends the watch. over says that there is nothing to guard any more;
+	// else the guard stays as if this process had been killed.
+	Leave(over bool)
+}
+
+// guarded runs f, and starts a guard meanwhile if there is none.
+func (k *keeper) guarded(f func()) {
+	if k.guard != nil || k.spec.Guard == nil {
+		f()
+		return
+	}
+	guard := make(chan Guard, 1)
+	go func() { guard <- k.spec.Guard() }()
+	f()
+	k.guard = <-guard
+}
+
+// ready looks at what may have to be held one day: it is known beforehand
+// whether that can be done, and when it matters nobody has to log in first.
+func (k *keeper) ready(ctx context.Context, calm map[string][]reload.Address) {
+	limited, cancel := context.WithTimeout(ctx, answers)
+	defer cancel()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(calm)) {
+		_, err := k.holder.Traffic(limited, calm[name])
+		errs = append(errs, err)
+	}
+	k.trouble("traffic could not be held now", errors.Join(errs...))
+}
+
+// tend holds what is not held yet of an order, unless the time has come to give
+// up.
+func (k *keeper) tend(ctx context.Context, name string, o order) {
+	if r := k.releasing[name]; r != nil {
+		// It is wanted again: what is released is held anew, at once.
+		r.cancel()
+		k.await(r)
+	}
+	for _, r := range k.releasing {
+		r.cancel() // it has done what cannot wait, and is in the way
+	}
+	now := time.Now()
+	h, known := k.holding()[name]
+	switch {
+	case !known:
+		h = Hold{Cluster: name, Leader: o.leader, Began: now, Until: now.Add(o.timeout)}
+	case now.After(h.Until):
+		k.giveUp(ctx, h, "hold_timeout has passed", "see what keeps the cluster without a leader")
+		return
+	}
+	h.Leader = o.leader
+	limited, cancel := context.WithTimeout(ctx, answers)
+	defer cancel()
+	traffic, err := k.holder.Traffic(limited, o.leader)
+	if traffic.Limit > 0 && traffic.Clients*100 >= traffic.Limit*crowded {
+		k.giveUp(ctx, h, fmt.Sprintf("%d clients of %d are connected", traffic.Clients, traffic.Limit), "raise max_client_conn: clients that wait need a place")
+		return
+	}
+	if len(traffic.Flowing) > 0 {
+		err = errors.Join(err, k.hold(ctx, h, traffic.Flowing, o))
+	}
+	k.trouble("traffic is not held as it should be", err)
+}
+
+// hold holds names, once the disk has them.
+func (k *keeper) hold(ctx context.Context, h Hold, names []string, o order) error {
+	again := len(h.Names) > 0
+	all := slices.Concat(h.Names, names)
+	slices.Sort(all)
+	h.Names = slices.Compact(all)
+	held := k.holding()
+	held[h.Cluster] = h
+	if err := k.save(held); err != nil {
+		return fmt.Errorf("hold traffic: %w", err) // what is not on disk is not held
+	}
+	k.mu.Lock()
+	k.held = held
+	k.mu.Unlock()
+	k.changed()
+
+	limited, cancel := context.WithTimeout(ctx, answers)
+	defer cancel()
+	var err error
+	var took time.Duration
+	k.guarded(func() {
+		begun := time.Now()
+		err = k.holder.Hold(limited, names)
+		took = time.Since(begun)
+	})
+	if err == nil {
+		k.log.Info("traffic held", "cluster", h.Cluster, "phase", string(o.why), "names", strings.Join(names, ", "),
+			"took", took.Round(10*time.Microsecond).String(), "again", again)
+	}
+	return err
+}
+
+// giveUp releases before leadership is steady, and holds the cluster no more
+// until it is.
+func (k *keeper) giveUp(ctx context.Context, h Hold, why, advice string) {
+	k.mu.Lock()
+	k.spent[h.Cluster] = true
+	k.mu.Unlock()
+	k.log.Error("traffic is not held any longer", "cluster", h.Cluster, "reason", why, "hint", advice)
+	k.release(ctx, h, why)
+}
+
+// releasing is a release under way. What it does first, within milliseconds, is
+// to let clients go on; then it waits until they are served.
+type releasing struct {
+	hold   Hold
+	why    string
+	begun  time.Time
+	err    error
+	cancel context.CancelFunc
+	done   chan struct{} // closed when err is set
+}
+
+// release lets a hold go, beside everything else. If that fails it is tried
+// again: the hold stays in the state folder until then.
+func (k *keeper) release(ctx context.Context, h Hold, why string) *releasing {
+	if r := k.releasing[h.Cluster]; r != nil {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(ctx, letGo)
+	r := &releasing{hold: h, why: why, begun: time.Now(), cancel: cancel, done: make(chan struct{})}
+	k.releasing[h.Cluster] = r
+	go func() {
+		defer cancel()
+		r.err = k.holder.Release(ctx, h.Names)
+		close(r.done)
+		select {
+		case k.trigger <- struct{}{}:
+		default:
+		}
+	}()
+	return r
+}
+
+// await waits for a release and takes up what it came to.
+func (k *keeper) await(r *releasing) {
+	<-r.done
+	k.finish(r)
+}
+
+// finish takes up what a release came to.
+func (k *keeper) finish(r *releasing) {
+	name := r.hold.Cluster
+	delete(k.releasing, name)
+	if r.err != nil {
+		k.retry[name] = time.Now().Add(5 * tend)
+		k.trouble("traffic stays held", fmt.Errorf("release traffic: %w", r.err))
+		return
+	}
+	delete(k.retry, name)
+	k.trouble("traffic stays held", nil)
+	if len(r.hold.Names) > 0 {
+		k.log.Info("traffic released", "cluster", name, "reason", r.why, "held", r.begun.Sub(r.hold.Began).Round(time.Millisecond).String(),
+			"took", time.Since(r.begun).Round(10*time.Microsecond).String())
+	}
+	k.mu.Lock()
+	delete(k.held, name)
+	held := maps.Clone(k.held)
+	k.mu.Unlock()
+	if err := k.save(held); err != nil {
+		k.log.Error("a hold that is over stays on disk", "error", err)
+	}
+	if len(held) == 0 && k.guard != nil {
+		k.guard.Leave(true)
+		k.guard = nil
+	}
+	k.changed()
+}
+
+// trouble logs an error of one kind at its 1st, 2nd, 4th, 8th … time in a row.
+func (k *keeper) trouble(what string, err error) {
+	if err == nil {
+		delete(k.failed, what)
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	k.failed[what]++
+	if bits.OnesCount(uint(k.failed[what])) == 1 { //nolint:gosec // it counts from one
+		k.log.Error(what, "error", err, "times", k.failed[what], "hint", hint.Of(err))
+	}
+}
