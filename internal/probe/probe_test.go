@@ -296,6 +296,14 @@ func TestNoName(t *testing.T) {
 	}
 }
 
+// What is in the environment for other clients is none of ours.
+func TestEnvironment(t *testing.T) {
+	for _, name := range []string{"PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGHOST", "PGSSLMODE", "PGTARGETSESSIONATTRS"} {
+		t.Setenv(name, "/not/there")
+	}
+	newProber(t, probe.Config{Ways: both})
+}
+
 func TestBadConfig(t *testing.T) {
 	empty := servertest.File(t, filepath.Join(t.TempDir(), "empty"), "", 0o600)
 	for want, c := range map[string]probe.Config{

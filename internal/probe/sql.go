@@ -64,9 +64,7 @@ func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 	text := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=%s target_session_attrs=any",
 		quote(at.Host), at.Port, quote(or(c.User, "postgres")), quote(or(c.Database, "postgres")), quote(or(c.SSLMode, "prefer")))
 	for _, file := range []struct{ key, path string }{{"sslrootcert", c.CAFile}, {"sslcert", c.CertFile}, {"sslkey", c.KeyFile}} {
-		if file.path != "" {
-			text += fmt.Sprintf(" %s=%s", file.key, quote(file.path))
-		}
+		text += fmt.Sprintf(" %s=%s", file.key, quote(file.path))
 	}
 	config, err := pgconn.ParseConfig(text)
 	if err != nil {

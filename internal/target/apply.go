@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 )
@@ -17,11 +18,12 @@ type outcome struct {
 	err       error
 	committed bool // the files are on disk
 	mark      reload.Mark
-	led       map[string]Led // whom the files show
-	cut       string         // how what hung on a leader of before was cut; "" if nothing did
-	uncut     error          // why it could not be
-	idle      bool           // nothing had to be done
-	unsynced  error          // the folders are not on disk yet
+	led       map[string]Led   // whom the files show
+	cut       string           // how what hung on a leader of before was cut; "" if nothing did
+	uncut     error            // why it could not be
+	left      []reload.Address // where they led
+	idle      bool             // nothing had to be done
+	unsynced  error            // the folders are not on disk yet
 	check     time.Duration
 	follow    time.Duration
 }
@@ -62,7 +64,8 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
 	out.follow = time.Since(begun)
 	if err == nil {
-		out.cut, out.uncut = l.cut(ctx, w.Led)
+		out.left = l.left(w.Led)
+		out.cut, out.uncut = l.cut(ctx, out.left)
 		err = ctx.Err()
 	}
 	// The daemon need not wait for the disk: it follows a whole file either
@@ -75,23 +78,42 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	return out
 }
 
-// cut ends what hangs on leaders that lead no more, if the daemon can.
-func (l *Loop) cut(ctx context.Context, now map[string]Led) (how string, err error) {
-	cutter, can := reload.As[reload.Cutter](l.spec.Daemon)
-	if !can {
-		return "", nil
-	}
-	var left []reload.Address
+// left are the addresses of leaders that lead no more.
+func (l *Loop) left(now map[string]Led) (left []reload.Address) {
 	for name, old := range l.record.Led {
-		leads := func(led Led) bool { return led.Host == old.Host && led.Port == old.Port }
-		if is, known := now[name]; old.Leader != "" && known && !leads(is) {
+		is, known := now[name]
+		if known && old.Leader != "" && (is.Host != old.Host || is.Port != old.Port) {
 			left = append(left, reload.Address{Host: old.Host, Port: old.Port})
 		}
 	}
-	if len(left) == 0 {
+	return left
+}
+
+// cut ends what hangs there, if the daemon can.
+func (l *Loop) cut(ctx context.Context, left []reload.Address) (how string, err error) {
+	cutter, can := reload.As[reload.Cutter](l.spec.Daemon)
+	if !can || len(left) == 0 {
 		return "", nil
 	}
 	return cutter.Cut(ctx, left)
+}
+
+// cutAgain tries what failed a few times more, while clients go on with the new
+// leader.
+func (l *Loop) cutAgain(ctx context.Context, left []reload.Address) {
+	for tries := 1; tries < 6; tries++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-after(Tries{Failures: tries, Last: time.Now()}.next()):
+		}
+		how, err := l.cut(ctx, left)
+		if err == nil {
+			l.log.Info("cut what hung on the leader of before", "how", how)
+			return
+		}
+		l.log.Error("sessions may hang on the leader of before", "error", err, "hint", hint.Of(err))
+	}
 }
 
 // commit swaps the staged files in. Several are recorded first, so that a kill

@@ -283,6 +283,7 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 		}
 		if out.uncut != nil {
 			l.log.Error("sessions may hang on the leader of before", "error", out.uncut, "hint", hint.Of(out.uncut))
+			l.hooks.Go(func() { l.cutAgain(ctx, out.left) })
 		}
 		l.leaderChanged(ctx, before, out.led)
 	case superseded:
