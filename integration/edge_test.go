@@ -230,15 +230,17 @@ func (w *writers) write(ctx context.Context, url string, id int) {
 			break
 		}
 		w.note(id, err)
+		pause := 2 * time.Millisecond // the machine has servers to run beside them
 		if err != nil {
 			if conn != nil {
 				_ = conn.Close(ctx)
 				conn = nil
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(50 * time.Millisecond):
-			}
+			pause = 50 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
 		}
 	}
 	if conn != nil {

@@ -17,7 +17,8 @@ import (
 func TestLostLeaders(t *testing.T) {
 	const clients = 8
 	consul := servertest.Consul(t)
-	c := servertest.Patroni(t, consul, 3)
+	// A replica may lag on a slow machine, and is to take over all the same.
+	c := servertest.Patroni(t, consul, 3, servertest.DynamicConfig("maximum_lag_on_failover", 1<<30))
 	e := newEdge(t, consul, c, edgeSettings{})
 	w := startWriters(t, e.port, clients)
 
