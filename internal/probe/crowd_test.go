@@ -4,6 +4,7 @@ package probe_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -90,6 +91,20 @@ func TestCrowd(t *testing.T) {
 		_ = conn.Close(t.Context())
 	}
 	stop()
+	// A backend that ends takes along what it used.
+	servertest.Eventually(t, "the crowd has left", func() error {
+		conn, err := pgx.Connect(t.Context(), leader.URL())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(t.Context()) }()
+		var n int
+		err = conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name NOT LIKE 'Patroni%' AND pid <> pg_backend_pid()").Scan(&n)
+		if err == nil && n > 0 {
+			err = fmt.Errorf("%d are there", n)
+		}
+		return err
+	})
 
 	stop = many(t, func(ctx context.Context, i int) {
 		newProber(t, probe.Config{Ways: both}).Confirm(ctx, member(replica), diaries[i].tell)
