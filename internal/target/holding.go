@@ -3,6 +3,7 @@ package target
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/state"
@@ -95,12 +96,7 @@ func (s Spec) orders(w Wanted, inSync bool, held map[string]Hold, spent map[stri
 func addresses(list []reload.Address, m cluster.Member) []reload.Address {
 	out := append([]reload.Address{}, list...)
 	for _, e := range m.Endpoints {
-		a := reload.Address{Host: e.Host, Port: e.Port}
-		known := false
-		for _, have := range out {
-			known = known || have == a
-		}
-		if !known {
+		if a := (reload.Address{Host: e.Host, Port: e.Port}); !slices.Contains(out, a) {
 			out = append(out, a)
 		}
 	}
