@@ -55,6 +55,9 @@ func Decide(w Wanted, s Settle, d Done, t Tries, now time.Time) (Action, time.Ti
 	if w.Hash == "" || (d.Committed == w.Hash && d.Followed == w.Hash) {
 		return Rest, time.Time{}
 	}
+	if w.Unsure {
+		return Rest, time.Time{}
+	}
 	if t.Hash == w.Hash && t.Failures > 0 {
 		if at := t.next(); now.Before(at) {
 			return Rest, at

@@ -31,6 +31,7 @@ func TestDecide(t *testing.T) {
 		{name: "changes without end", w: Wanted{Hash: "new", Changed: ago(0), First: ago(4 * time.Second)}, settle: settle, done: old, do: Rest, again: time.Second},
 		{name: "changes past the maximum", w: Wanted{Hash: "new", Changed: ago(0), First: ago(5 * time.Second)}, settle: settle, done: old, do: Apply},
 		{name: "a leader changed", w: Wanted{Hash: "new", Changed: ago(0), First: ago(0), Urgent: true}, settle: settle, done: old, do: Apply},
+		{name: "clients wait, and the leader is in doubt", w: Wanted{Hash: "new", Changed: ago(0), First: ago(0), Unsure: true, Urgent: true}, done: old, do: Rest},
 		{name: "failed just now", w: fresh, done: old, tries: Tries{Hash: "new", Failures: 1, Last: ago(0)}, do: Rest, again: 500 * time.Millisecond},
 		{name: "failed a while ago", w: fresh, done: old, tries: Tries{Hash: "new", Failures: 1, Last: ago(time.Second)}, do: Apply},
 		{name: "failed often", w: fresh, done: old, tries: Tries{Hash: "new", Failures: 500, Last: ago(0)}, do: Rest, again: 15 * time.Second},

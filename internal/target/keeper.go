@@ -44,6 +44,7 @@ type keeper struct {
 	calm  map[string][]reload.Address // by cluster: whose traffic may have to be held one day
 	held  map[string]Hold
 	spent map[string]bool
+	tried map[string]bool // by cluster: a hold of it was begun, or there was nothing to hold
 
 	// The rest belongs to run.
 	guard     Guard // nil if there is none
@@ -62,7 +63,7 @@ func newKeeper(spec Spec, folder state.Folder, log hclog.Logger, changed func())
 	spec.Claim(folder)
 	k := &keeper{
 		spec: spec, holder: holder, folder: folder, log: log, changed: changed, trigger: make(chan struct{}, 1),
-		held: map[string]Hold{}, spent: map[string]bool{}, failed: map[string]int{}, retry: map[string]time.Time{},
+		held: map[string]Hold{}, spent: map[string]bool{}, tried: map[string]bool{}, failed: map[string]int{}, retry: map[string]time.Time{},
 		releasing: map[string]*releasing{},
 	}
 	var before Holds
@@ -83,8 +84,9 @@ func newKeeper(spec Spec, folder state.Folder, log hclog.Logger, changed func())
 func (k *keeper) name() string { return HeldPrefix + k.spec.ID() }
 
 // order tells what is wanted held, given how the target stands, and forgets what
-// was spent of clusters that are steady again.
-func (k *keeper) order(w Wanted, inSync bool) {
+// was spent of clusters that are steady again. It says whether anything is held
+// because leadership is in doubt, or may be in a moment.
+func (k *keeper) order(w Wanted, inSync bool) (unsure bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for name := range k.spent {
@@ -92,7 +94,15 @@ func (k *keeper) order(w Wanted, inSync bool) {
 			delete(k.spent, name)
 		}
 	}
+	maps.DeleteFunc(k.tried, func(name string, _ bool) bool {
+		b := w.Batons[name]
+		return !b.Hold()
+	})
 	want := k.spec.orders(w, inSync, k.held, k.spent)
+	for name := range want {
+		b := w.Batons[name]
+		unsure = unsure || b.Hold() && (!k.tried[name] || len(k.held[name].Names) > 0)
+	}
 	calm := map[string][]reload.Address{}
 	for name, b := range w.Batons {
 		if b.Confirmed != nil && !b.Hold() {
@@ -103,12 +113,13 @@ func (k *keeper) order(w Wanted, inSync bool) {
 		maps.EqualFunc(calm, k.calm, slices.Equal[[]reload.Address])
 	k.want, k.calm = want, calm
 	if same {
-		return
+		return unsure
 	}
 	select {
 	case k.trigger <- struct{}{}:
 	default:
 	}
+	return unsure
 }
 
 // holding is what is held now.

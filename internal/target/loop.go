@@ -82,7 +82,7 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		w := l.source.Update(ctx, now)
 		l.tell(w)
 		if l.keeper != nil {
-			l.keeper.order(w, l.inSync(w))
+			w.Unsure = l.keeper.order(w, l.inSync(w)) && !l.moved(w)
 		}
 		if once && w.Err != nil {
 			return w.Err
@@ -198,6 +198,18 @@ func (l *Loop) start() {
 // follow it.
 func (l *Loop) inSync(w Wanted) bool {
 	return w.Hash != "" && l.done.Committed == w.Hash && l.done.Followed == w.Hash
+}
+
+// moved says whether a leader that is not in doubt is another than the one which
+// the daemon was seen to follow.
+func (l *Loop) moved(w Wanted) bool {
+	for name, is := range w.Led {
+		was := l.record.Led[name]
+		if b := w.Batons[name]; !b.Hold() && (is.Leader != was.Leader || is.Host != was.Host || is.Port != was.Port) {
+			return true
+		}
+	}
+	return false
 }
 
 // supersedes says whether a running action is to be cancelled for what is

@@ -29,6 +29,11 @@ type Wanted struct {
 	First   time.Time         // when the first change since the last rest came
 	Urgent  bool              // a leader changed: nothing waits
 
+	// Unsure says that clients are held, and that Files show no leader that is new
+	// and certain. Nothing is worth an action then: a reload would disturb those who
+	// wait, and show the daemon a leader that they are kept from.
+	Unsure bool
+
 	Batons  map[string]cluster.Baton // by cluster: how leadership stands now, whatever Files show
 	Waiting []funcs.Waiting          // what keeps newer files from being complete
 	Err     error                    // why newer files can't be made

@@ -77,7 +77,19 @@ func (k *keeper) tend(ctx context.Context, name string, o order) {
 	if len(traffic.Flowing) > 0 {
 		err = errors.Join(err, k.hold(ctx, h, traffic.Flowing, o))
 	}
+	k.hasTried(name)
 	k.trouble("traffic is not held as it should be", err)
+}
+
+// hasTried notes that a hold was begun, as far as there is something to hold.
+func (k *keeper) hasTried(name string) {
+	k.mu.Lock()
+	before := k.tried[name]
+	k.tried[name] = true
+	k.mu.Unlock()
+	if !before {
+		k.changed()
+	}
 }
 
 // hold holds names, once the disk has them.
