@@ -71,19 +71,25 @@ target "pgbouncer" "edge" {
 %[8]s
 }
 `, consul.Addr, c.Scope, s.cluster, e.ini, e.port, e.dir, s.vars, s.target)
-	// An earlier test may have stopped Patroni for longer than its key lives.
-	servertest.Eventually(t, "the cluster has a leader", func() error {
-		pair, _, err := consul.Client.KV().Get(c.Key("leader"), nil)
-		if err == nil && pair == nil {
-			err = errors.New("no leader key")
-		}
-		return err
-	})
+	e.awaitLeader(t)
 	e.daemon = startDaemon(t, e.dir, e.config, e.ini)
 	e.pooler = servertest.PgBouncer(t, e.ini, e.port)
 	through(e.port).landsOn(t, c.Leader(t))
 	servertest.Eventually(t, "pgbaton has applied its files", func() error { return e.logged("applied:") })
 	return e
+}
+
+// awaitLeader is for an earlier test that stopped Patroni for longer than its key
+// lives.
+func (e *edge) awaitLeader(t *testing.T) {
+	t.Helper()
+	servertest.Eventually(t, "the cluster has a leader", func() error {
+		pair, _, err := e.consul.Client.KV().Get(e.cluster.Key("leader"), nil)
+		if err == nil && pair == nil {
+			err = errors.New("no leader key")
+		}
+		return err
+	})
 }
 
 // logged says whether pgbaton's log has a text.
@@ -209,7 +215,9 @@ func startWriters(t *testing.T, port, n int) *writers {
 		w.done.Wait()
 	})
 	for i := range n {
-		w.done.Go(func() { w.write(ctx, through(port).url, i*rowsOfAWriter) })
+		// A login waits too where a balancer holds traffic.
+		url := strings.Replace(through(port).url, "connect_timeout=5", "connect_timeout=60", 1)
+		w.done.Go(func() { w.write(ctx, url, i*rowsOfAWriter) })
 	}
 	w.progress(t, 10*n)
 	return w

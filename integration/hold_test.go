@@ -256,7 +256,7 @@ func TestWaysOutOfAHold(t *testing.T) {
 // folder.
 func (e *edge) nothingHeld(t *testing.T) {
 	t.Helper()
-	servertest.Eventually(t, "nothing is held", func() error {
+	servertest.Eventually(t, "nothing is paused", func() error {
 		paused, err := e.paused(t)
 		if err != nil {
 			return err
@@ -266,6 +266,15 @@ func (e *edge) nothingHeld(t *testing.T) {
 				return fmt.Errorf("%s is paused", name)
 			}
 		}
+		return nil
+	})
+	e.noHolds(t)
+}
+
+// noHolds waits until the state folder speaks of none.
+func (e *edge) noHolds(t *testing.T) {
+	t.Helper()
+	servertest.Eventually(t, "no hold is on disk", func() error {
 		for _, pattern := range []string{"held.*", "by-hand.*"} {
 			if files, _ := filepath.Glob(filepath.Join(e.dir, "state", pattern)); len(files) > 0 {
 				return fmt.Errorf("there is still %v", files)

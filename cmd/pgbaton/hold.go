@@ -64,7 +64,7 @@ func holdByHand(ctx context.Context, std stdio, a *assembly, targets []rendered,
 		_, _ = fmt.Fprintf(std.out, "%s: held for %v: %s\n", t.spec.ID(), limit, strings.Join(names, ", "))
 	}
 	if !any {
-		return hint.Wrap(errors.New("no target can keep its clients waiting"), "pgbouncer can")
+		return hint.Wrap(errors.New("no target can keep its clients waiting"), "pgbouncer can, and haproxy with a master_socket")
 	}
 	return errors.Join(errs...)
 }

@@ -35,4 +35,5 @@ target "haproxy" "lb" {
     max_lag = "64MB"
   }
   master_socket = "/run/haproxy-master.sock"
+  hold          = true # new sessions wait while the leader changes
 }

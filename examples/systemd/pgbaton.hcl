@@ -47,4 +47,5 @@ target "haproxy" "lb" {
     backup      = true
   }
   master_socket = "/run/haproxy-master.sock"
+  hold          = true # new sessions wait while the leader changes
 }

@@ -75,9 +75,8 @@ target "haproxy" "lb" {
     ]
   }
   master_socket = %q
-}
 `, cfg, ports[0], dir, ports[1], s.endpoint().Host, s.endpoint().Port, socket)
-	s.startPgbaton(t, dir, config, config)
+	s.startPgbaton(t, dir, config+"  hold = true\n}\n", config+"}\n")
 	servertest.Eventually(t, "pgbaton writes "+cfg, func() error {
 		_, err := os.Stat(cfg)
 		return err

@@ -142,7 +142,7 @@ func (l *loader) target(b targetBlock) Target {
 		return t
 	}
 	if _, can := reload.As[reload.Holder](daemon); b.Hold && !can {
-		l.errorf(where(b.Body, "hold", b.Range), "leave hold out; pgbouncer can", "target %s %s: %[1]s can't keep clients waiting", b.Kind, b.Name)
+		l.errorf(where(b.Body, "hold", b.Range), "leave hold out; pgbouncer can, and haproxy with a master_socket", "target %s %s: %[1]s can't keep clients waiting", b.Kind, b.Name)
 	}
 	return t
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -37,6 +38,9 @@ type daemon struct {
 	pidFile string
 	binary  string
 	timeout time.Duration
+
+	mu    sync.Mutex
+	names map[string]lookedUp // of leaders
 }
 
 // Daemon returns the HAProxy that c describes. It touches none.
@@ -58,5 +62,11 @@ func (c *Config) Daemon(log hclog.Logger) (reload.Daemon, error) {
 	if binary == "" {
 		binary = "haproxy"
 	}
-	return &daemon{log: log, master: master{path: c.MasterSocket}, pidFile: c.PIDFile, binary: binary, timeout: timeout}, nil
+	d := &daemon{
+		log: log, master: master{path: c.MasterSocket}, pidFile: c.PIDFile, binary: binary, timeout: timeout, names: map[string]lookedUp{},
+	}
+	if c.MasterSocket == "" {
+		return d, nil
+	}
+	return &reachable{d}, nil
 }

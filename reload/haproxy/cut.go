@@ -171,7 +171,7 @@ func (d *daemon) slots(ctx context.Context, p processes) (map[string]netip.AddrP
 			return nil, err
 		}
 		for name, s := range live {
-			slots[name] = netip.AddrPortFrom(s.addr.Unmap(), uint16(s.port))
+			slots[name] = s.at()
 		}
 	}
 	if len(slots) == 0 {
@@ -182,17 +182,13 @@ func (d *daemon) slots(ctx context.Context, p processes) (map[string]netip.AddrP
 
 // leftAt looks up the names of servers that were left.
 func (d *daemon) leftAt(ctx context.Context, left []reload.Address) []netip.AddrPort {
-	ctx, cancel := context.WithTimeout(ctx, lookup)
-	defer cancel()
 	var all []netip.AddrPort
 	for _, l := range left {
-		found := addresses(ctx, l.Host)
+		found := d.lookUp(ctx, []reload.Address{l})
 		if len(found) == 0 {
 			d.log.Warn("haproxy's sessions to a server can't be found: its name leads nowhere", "server", l)
 		}
-		for _, a := range found {
-			all = append(all, netip.AddrPortFrom(a, uint16(l.Port)))
-		}
+		all = append(all, found...)
 	}
 	return all
 }

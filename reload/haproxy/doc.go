@@ -26,6 +26,15 @@
 // has read the committed files. So two reloads that HAProxy makes one are no
 // harm.
 //
+// Hold leads a slot, a backend's only server, to a port where nobody listens:
+// sessions are connected again and again there, as `retries` of the backend and
+// `timeout connect` say, and go on when it leads to a server again. Its checks
+// stop meanwhile: new sessions of one that is down are refused. To take less of
+// the frontend's maxconn would be gentler, but HAProxy 2.6 can deadlock when it
+// is raised again. Follow leaves a held slot alone unless it is to lead elsewhere.
+// Workers of before a reload take no commands: what waits there is ended by
+// Release.
+//
 // Cut ends sessions one by one, in the workers of before a reload too, for
 // `shutdown sessions server` does nothing there.
 //

@@ -34,7 +34,7 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 	}
 	s := parse(want)
 	known, runs := recall(last, before)
-	moved, all, err := d.move(ctx, before, s.servers, known.Disabled)
+	moved, all, err := d.move(ctx, before, s.servers, known)
 	if err != nil {
 		d.log.Warn("haproxy's servers could not be moved in the worker that runs: it is reloaded", "error", err)
 	}
@@ -49,6 +49,10 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 	if err := d.free(ctx, before, s.binds); err != nil {
 		return reload.Mark{}, err
 	}
+	held, err := d.heldIn(ctx, s.servers, known)
+	if err != nil {
+		return reload.Mark{}, err
+	}
 	mark, after, err := d.reload(ctx, before)
 	if err != nil {
 		return reload.Mark{}, err
@@ -57,13 +61,14 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 		mark.How = moved + ", then " + mark.How
 	}
 	mark.State = noteOf(after, s)
-	return mark, d.settle(ctx, after, s.servers)
+	fresh, _ := recall(mark, after)
+	return mark, errors.Join(d.holdAgain(ctx, held), d.settle(ctx, after, s.servers, fresh))
 }
 
 // move tells the workers that take sessions what their servers are to be. It
 // says what it did, and whether they have all of it now. Names come last: to
 // look one up may take a while, and the leader's address must not wait for it.
-func (d *daemon) move(ctx context.Context, p processes, servers []server, disabled []string) (moved string, all bool, err error) {
+func (d *daemon) move(ctx context.Context, p processes, servers []server, known note) (moved string, all bool, err error) {
 	all = true
 	var did []string
 	for _, some := range [][]server{only(servers, server.literal), only(servers, server.named)} {
@@ -72,7 +77,7 @@ func (d *daemon) move(ctx context.Context, p processes, servers []server, disabl
 		}
 		want, says := resolve(ctx, some), ""
 		for pid := range p.workers {
-			m, every, err := d.moveIn(ctx, pid, want, disabled)
+			m, every, err := d.moveIn(ctx, pid, want, known)
 			if err != nil {
 				return strings.Join(did, ", "), false, err
 			}
@@ -85,7 +90,7 @@ func (d *daemon) move(ctx context.Context, p processes, servers []server, disabl
 	return strings.Join(did, ", "), all, nil
 }
 
-func (d *daemon) moveIn(ctx context.Context, worker int, want []wanted, disabled []string) (moves []move, all bool, err error) {
+func (d *daemon) moveIn(ctx context.Context, worker int, want []wanted, known note) (moves []move, all bool, err error) {
 	c, err := d.master.talk(ctx, worker)
 	if err != nil {
 		return nil, false, err
@@ -95,11 +100,11 @@ func (d *daemon) moveIn(ctx context.Context, worker int, want []wanted, disabled
 	if err != nil {
 		return nil, false, err
 	}
-	moves, all = plan(want, live, disabled)
+	moves, all = plan(want, live, known)
 	if len(moves) == 0 {
 		return nil, all, nil
 	}
-	return moves, all, c.tell(moves, want, disabled)
+	return moves, all, c.tell(moves, want, known)
 }
 
 // stayed is the mark of a worker that was told everything, if it is still the
@@ -120,12 +125,12 @@ func (d *daemon) stayed(ctx context.Context, before processes, s structure, move
 
 // settle looks whether a fresh worker has the addresses of its config. A
 // server-state file gives it those of before.
-func (d *daemon) settle(ctx context.Context, p processes, servers []server) error {
+func (d *daemon) settle(ctx context.Context, p processes, servers []server, known note) error {
 	literal := only(servers, server.literal)
-	moved, _, err := d.move(ctx, p, literal, nil)
+	moved, _, err := d.move(ctx, p, literal, note{Servers: known.Servers})
 	for err != nil && passing(err) && pause(ctx) {
 		if p, err = d.first(ctx); err == nil {
-			moved, _, err = d.move(ctx, p, literal, nil)
+			moved, _, err = d.move(ctx, p, literal, note{Servers: known.Servers})
 		}
 	}
 	if err != nil {

@@ -15,15 +15,23 @@ type liveServer struct {
 	checkPort int        // 0: the server's own
 	up        bool       // it gets new sessions unless it is in maintenance
 	forced    bool       // somebody put it into maintenance, be it the config
-	checks    bool
+	checkable bool       // its config has a check
+	checks    bool       // and that is not disabled
 	agent     bool
 }
+
+// at is where its clients are led.
+func (l liveServer) at() netip.AddrPort { return netip.AddrPortFrom(l.addr.Unmap(), uint16(l.port)) }
+
+// held says whether its clients wait.
+func (l liveServer) held() bool { return l.at() == nowhere && !l.forced }
 
 // Bits of srv_admin_state, srv_check_state and srv_agent_state, the same ones
 // since 1.8.
 const (
-	adminForced  = 0x01
-	checkEnabled = 0x04
+	adminForced     = 0x01
+	checkConfigured = 0x02
+	checkEnabled    = 0x04
 )
 
 // parseServers reads an answer to `show servers state`, by the names of its
@@ -55,7 +63,8 @@ func parseServers(text string) (map[string]liveServer, error) {
 		s := liveServer{
 			port: number("srv_port"), checkPort: number("srv_check_port"),
 			up: number("srv_op_state") == 2, forced: number("srv_admin_state")&adminForced != 0,
-			checks: number("srv_check_state")&checkEnabled != 0, agent: number("srv_agent_state")&checkEnabled != 0,
+			checkable: number("srv_check_state")&checkConfigured != 0,
+			checks:    number("srv_check_state")&checkEnabled != 0, agent: number("srv_agent_state")&checkEnabled != 0,
 		}
 		s.addr, _ = netip.ParseAddr(at("srv_addr"))
 		s.checkAddr, _ = netip.ParseAddr(at("srv_check_addr"))

@@ -3,15 +3,10 @@ package haproxy
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 )
-
-// lookup is how long the look for an address of a name may take.
-const lookup = 2 * time.Second
 
 // move is what a worker is to be told about one server.
 type move struct {
@@ -44,26 +39,12 @@ func resolve(ctx context.Context, servers []server) []wanted {
 	return all
 }
 
-// addresses are those of a name or of an address; none if it has none.
-func addresses(ctx context.Context, host string) []netip.Addr {
-	if a, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{a.Unmap()}
-	}
-	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil
-	}
-	for i := range found {
-		found[i] = found[i].Unmap()
-	}
-	return found
-}
-
 // plan compares what is wanted with what a worker has. Servers that are not
 // there, or whose name leads nowhere, are left to a reload: all is false then.
 // One that an operator put into maintenance stays there; what the config had
-// disabled before, by disabled, does not.
-func plan(want []wanted, live map[string]liveServer, disabled []string) (moves []move, all bool) {
+// disabled before, as known has it, does not. One that is held stays so, unless
+// it is to lead elsewhere than before.
+func plan(want []wanted, live map[string]liveServer, known note) (moves []move, all bool) {
 	all = true
 	for _, w := range want {
 		l, there := live[w.name]
@@ -76,7 +57,9 @@ func plan(want []wanted, live map[string]liveServer, disabled []string) (moves [
 			m.commands = append(m.commands, fmt.Sprintf("set server %s "+format, append([]any{w.name}, args...)...))
 		}
 		addr := l.addr
-		if !slices.Contains(w.addrs, l.addr) || l.port != w.port {
+		if known.keeps(w.server, l) {
+			addr = w.addrs[0]
+		} else if !slices.Contains(w.addrs, l.addr) || l.port != w.port {
 			if w.dns {
 				all = false // what HAProxy looks up again would overrule it
 			}
@@ -86,30 +69,35 @@ func plan(want []wanted, live map[string]liveServer, disabled []string) (moves [
 			m.address, m.says = true, fmt.Sprintf("moved %s to %s", w.name, netip.AddrPortFrom(addr, uint16(w.port)))
 			tell("addr %s port %d", addr, w.port)
 		}
+		var check []string
 		switch {
+		case !l.checkable:
 		case w.checkHost.IsValid() && l.checkAddr != w.checkHost:
-			tell("check-addr %s", w.checkHost)
+			check = append(check, fmt.Sprintf("set server %s check-addr %s", w.name, w.checkHost))
 		case !w.checkHost.IsValid() && l.checkAddr.IsValid() && l.checkAddr != addr:
-			tell("check-addr %s", addr)
+			check = append(check, fmt.Sprintf("set server %s check-addr %s", w.name, addr))
 		}
-		if w.checkPort != 0 && l.checkPort != w.checkPort {
-			tell("check-port %d", w.checkPort)
+		if l.checkable && w.checkPort != 0 && l.checkPort != w.checkPort {
+			check = append(check, fmt.Sprintf("set server %s check-port %d", w.name, w.checkPort))
 		}
-		if m.says == "" && len(m.commands) > 0 {
-			m.says = "moved the check of " + w.name
+		if len(check) > 0 {
+			m.commands = append(m.commands, l.whileEnabled(w.name, check)...)
+			if m.says == "" {
+				m.says = "moved the check of " + w.name
+			}
 		}
 		switch {
 		case w.disabled && !l.forced:
 			tell("state maint")
 			m.say("disabled " + w.name)
-		case !w.disabled && l.forced && slices.Contains(disabled, w.name):
+		case !w.disabled && l.forced && slices.Contains(known.Disabled, w.name):
 			tell("state ready")
 			m.say("enabled " + w.name)
 		}
 		// What the checks found at the old address, which may be that nobody is
 		// there any more, must not keep clients from the new one.
 		if m.address && !w.disabled {
-			if l.checks {
+			if l.checkable {
 				tell("health up")
 			}
 			if l.agent {
@@ -133,6 +121,20 @@ func plan(want []wanted, live map[string]liveServer, disabled []string) (moves [
 	return moves, all
 }
 
+// whileEnabled makes changes of a check possible: HAProxy takes none of one that
+// is disabled, and its words of that have no end that could be waited for. A
+// hold's check is enabled for good, an operator's is disabled again.
+func (l liveServer) whileEnabled(server string, check []string) []string {
+	if l.checks {
+		return check
+	}
+	check = append([]string{"enable health " + server}, check...)
+	if !l.held() {
+		check = append(check, "disable health "+server)
+	}
+	return check
+}
+
 func (m *move) say(what string) {
 	if m.says != "" {
 		what = m.says + ", " + what
@@ -142,7 +144,7 @@ func (m *move) say(what string) {
 
 // tell makes the moves in one worker and looks whether they are made. It returns
 // what is not as it was told to be.
-func (c *conversation) tell(moves []move, want []wanted, disabled []string) error {
+func (c *conversation) tell(moves []move, want []wanted, known note) error {
 	var said []string
 	for _, m := range moves {
 		for _, command := range m.commands {
@@ -159,7 +161,7 @@ func (c *conversation) tell(moves []move, want []wanted, disabled []string) erro
 	if err != nil {
 		return err
 	}
-	left, _ := plan(want, live, disabled)
+	left, _ := plan(want, live, known)
 	for _, m := range left {
 		return fmt.Errorf("%s is not as it was told to be: %s", m.server, strings.Join(said, "; "))
 	}

@@ -15,6 +15,8 @@ type note struct {
 	Worker   int      `json:"worker"`
 	Started  int64    `json:"started"`            // the worker, in seconds since 1970
 	Disabled []string `json:"disabled,omitempty"` // servers that the config disables
+
+	Servers map[string]string `json:"servers,omitempty"` // BACKEND/SERVER → HOST:PORT, as the config has it
 }
 
 // clockBlur is how much the start of a worker may seem to change: it is told in
@@ -23,31 +25,38 @@ const clockBlur = 2
 
 // noteOf is the note for a structure that a worker runs.
 func noteOf(p processes, s structure) string {
-	n := note{Rest: s.rest, Master: p.master}
+	n := note{Rest: s.rest, Master: p.master, Servers: map[string]string{}}
 	n.Worker, n.Started, _ = p.current()
 	for _, srv := range s.servers {
+		n.Servers[srv.name] = srv.at()
 		if srv.disabled {
 			n.Disabled = append(n.Disabled, srv.name)
 		}
 	}
 	text, err := json.Marshal(n)
-	if err != nil || n.Worker == 0 {
-		return "" // several workers: each time a reload
+	if err != nil {
+		return ""
 	}
 	return string(text)
 }
 
-// recall reads the note of a mark; it is known if it is of the worker that runs
-// now.
-func recall(m reload.Mark, p processes) (n note, known bool) {
+// recall reads the note of a mark; it runs if it is of the worker that runs now.
+// Of another one, no more than the servers is worth to know.
+func recall(m reload.Mark, p processes) (n note, runs bool) {
 	if json.Unmarshal([]byte(m.State), &n) != nil {
 		return note{}, false
 	}
 	worker, started, ok := p.current()
 	if !ok || n.Master != p.master || n.Worker != worker || max(n.Started-started, started-n.Started) > clockBlur {
-		return note{}, false
+		return note{Servers: n.Servers}, false
 	}
 	return n, true
+}
+
+// keeps says whether a server is held, and its config leads where it led when it
+// was: then whoever holds it is about to move it back.
+func (n note) keeps(s server, l liveServer) bool {
+	return l.held() && n.Servers[s.name] == s.at()
 }
 
 // current is the one worker that takes new sessions, and when it began.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,9 @@ type server struct {
 	disabled  bool
 	dns       bool // HAProxy looks its name up again and again
 }
+
+// at is its address as the config has it.
+func (s server) at() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
 // literal says whether its address is known without a look-up.
 func (s server) literal() bool {

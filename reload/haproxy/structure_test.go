@@ -135,8 +135,8 @@ func TestParseServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]liveServer{
-		"primary/leader": {addr: netip.MustParseAddr("127.0.0.1"), port: 18501, checkAddr: netip.MustParseAddr("10.0.0.1"), checkPort: 18502, checks: true},
-		"replicas/pg-2":  {addr: netip.MustParseAddr("::1"), port: 18503, up: true, forced: true, checks: true},
+		"primary/leader": {addr: netip.MustParseAddr("127.0.0.1"), port: 18501, checkAddr: netip.MustParseAddr("10.0.0.1"), checkPort: 18502, checkable: true, checks: true},
+		"replicas/pg-2":  {addr: netip.MustParseAddr("::1"), port: 18503, up: true, forced: true, checkable: true, checks: true},
 		"replicas/pg3":   {port: 18503},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(liveServer{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
@@ -151,7 +151,7 @@ func TestParseServers(t *testing.T) {
 
 func TestPlan(t *testing.T) {
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	live := liveServer{addr: a, port: 5432, up: true, checks: true, checkPort: 8008}
+	live := liveServer{addr: a, port: 5432, up: true, checkable: true, checks: true, checkPort: 8008}
 	srv := server{name: "b/s", port: 5432, checkPort: 8008}
 	for _, tc := range []struct {
 		name     string
@@ -168,9 +168,9 @@ func TestPlan(t *testing.T) {
 		{"under resolvers", live, wanted{server{name: "b/s", port: 5432, dns: true}, []netip.Addr{b}}, nil, "addr 10.0.0.2 port 5432, health up", false},
 		{
 			"check told before",
-			liveServer{addr: a, port: 5432, checkAddr: a, checkPort: 8008},
+			liveServer{addr: a, port: 5432, checkAddr: a, checkPort: 8008, checkable: true, checks: true},
 			wanted{srv, []netip.Addr{b}},
-			nil, "addr 10.0.0.2 port 5432, check-addr 10.0.0.2", true,
+			nil, "addr 10.0.0.2 port 5432, check-addr 10.0.0.2, health up", true,
 		},
 		{
 			"check elsewhere", live,
@@ -178,11 +178,41 @@ func TestPlan(t *testing.T) {
 			nil,
 			"check-addr 10.0.0.2, check-port 8009", true,
 		},
+		{
+			"no check",
+			liveServer{addr: a, port: 5432, checkPort: 8008},
+			wanted{server{name: "b/s", port: 5432, checkPort: 8009}, []netip.Addr{a}},
+			nil, "", true,
+		},
+		{
+			"check disabled by an operator",
+			liveServer{addr: a, port: 5432, checkPort: 8008, checkable: true},
+			wanted{server{name: "b/s", port: 5432, checkPort: 8009}, []netip.Addr{a}},
+			nil, "enable health b/s, check-port 8009, disable health b/s", true,
+		},
+		{
+			"held with its check",
+			liveServer{addr: nowhere.Addr(), port: 1, checkPort: 8008, up: true, checkable: true},
+			wanted{server{name: "b/s", host: "10.0.0.2", port: 5432, checkPort: 8009}, []netip.Addr{b}},
+			nil, "addr 10.0.0.2 port 5432, enable health b/s, check-port 8009, health up", true,
+		},
+		{
+			"held, and led where it led before",
+			liveServer{addr: nowhere.Addr(), port: 1, up: true},
+			wanted{server{name: "b/s", host: "10.0.0.1", port: 5432}, []netip.Addr{a}},
+			nil, "", true,
+		},
+		{
+			"held, and led elsewhere",
+			liveServer{addr: nowhere.Addr(), port: 1, up: true},
+			wanted{server{name: "b/s", host: "10.0.0.2", port: 5432}, []netip.Addr{b}},
+			nil, "addr 10.0.0.2 port 5432", true,
+		},
 		{"disabled", live, wanted{server{name: "b/s", port: 5432, disabled: true}, []netip.Addr{b}}, nil, "addr 10.0.0.2 port 5432, state maint", true},
 		{"an operator's", liveServer{addr: a, port: 5432, forced: true}, wanted{server{name: "b/s", port: 5432}, []netip.Addr{a}}, nil, "", true},
 		{"enabled", liveServer{addr: a, port: 5432, forced: true}, wanted{server{name: "b/s", port: 5432}, []netip.Addr{a}}, []string{"b/s"}, "state ready", true},
 	} {
-		moves, all := plan([]wanted{tc.want}, map[string]liveServer{"b/s": tc.live}, tc.disabled)
+		moves, all := plan([]wanted{tc.want}, map[string]liveServer{"b/s": tc.live}, note{Disabled: tc.disabled, Servers: map[string]string{"b/s": "10.0.0.1:5432"}})
 		var commands []string
 		for _, m := range moves {
 			for _, c := range m.commands {
