@@ -53,6 +53,15 @@ type Holder interface {
 	Release(ctx context.Context, names []string) error
 }
 
+// An Evictor is a Holder that cannot hold sessions which are open already: they
+// write on wherever they are. It is called while traffic is held, once the leader
+// key names another server: what the one before still takes from then on is lost.
+type Evictor interface {
+	// Evict ends the sessions that are open to the server at any of the addresses,
+	// and says for a person how: "" if there were none.
+	Evict(ctx context.Context, leader []Address) (how string, err error)
+}
+
 // A Cutter is a Daemon that can end what still hangs on a server that leads no
 // more. It is called after a Follow that moved the traffic away from there.
 type Cutter interface {

@@ -67,7 +67,7 @@ func (s *stage) caption() string {
 		b.WriteString("pgbaton runs as the user postgres, with CAP_NET_ADMIN to destroy sockets that hang; its two contestants reach the servers\n" +
 			"at one address, so a socket that one of them destroys may be the other's. ")
 		if s.holds {
-			b.WriteString("Beside pgbouncer it has `hold = true`.\n")
+			b.WriteString("It has `hold = true`.\n")
 		} else {
 			b.WriteString("This pgbaton does not know `hold` yet: it runs without.\n")
 		}

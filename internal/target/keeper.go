@@ -46,6 +46,7 @@ type keeper struct {
 	spent map[string]bool
 	tried map[string]bool // by cluster: a hold of it was begun, or there was nothing to hold
 
+	evicted map[string]bool // by cluster: sessions of the leader before were ended
 	// The rest belongs to run.
 	guard     Guard // nil if there is none
 	releasing map[string]*releasing
@@ -63,7 +64,7 @@ func newKeeper(spec Spec, folder state.Folder, log hclog.Logger, changed func())
 	spec.Claim(folder)
 	k := &keeper{
 		spec: spec, holder: holder, folder: folder, log: log, changed: changed, trigger: make(chan struct{}, 1),
-		held: map[string]Hold{}, spent: map[string]bool{}, tried: map[string]bool{}, failed: map[string]int{}, retry: map[string]time.Time{},
+		held: map[string]Hold{}, spent: map[string]bool{}, tried: map[string]bool{}, evicted: map[string]bool{}, failed: map[string]int{}, retry: map[string]time.Time{},
 		releasing: map[string]*releasing{},
 	}
 	var before Holds
@@ -94,10 +95,12 @@ func (k *keeper) order(w Wanted, inSync bool) (unsure bool) {
 			delete(k.spent, name)
 		}
 	}
-	maps.DeleteFunc(k.tried, func(name string, _ bool) bool {
+	over := func(name string, _ bool) bool {
 		b := w.Batons[name]
 		return !b.Hold()
-	})
+	}
+	maps.DeleteFunc(k.tried, over)
+	maps.DeleteFunc(k.evicted, over)
 	want := k.spec.orders(w, inSync, k.held, k.spent)
 	for name := range want {
 		b := w.Batons[name]

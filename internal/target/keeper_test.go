@@ -91,6 +91,16 @@ func (p *pooler) Release(ctx context.Context, names []string) error {
 	return nil
 }
 
+// evicting is a pooler with sessions that can't be held.
+type evicting struct{ *pooler }
+
+func (e evicting) Evict(_ context.Context, leader []reload.Address) (string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.moves = append(e.moves, fmt.Sprintf("evict %d", leader[0].Port))
+	return "one", nil
+}
+
 func (p *pooler) told() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,8 +136,13 @@ func (l leaver) Leave(over bool) {
 
 func keep(t *testing.T, dir string, p *pooler) *kept {
 	t.Helper()
+	return keepDaemon(t, dir, p, p)
+}
+
+func keepDaemon(t *testing.T, dir string, p *pooler, d reload.Daemon) *kept {
+	t.Helper()
 	guards := 0
-	spec := Spec{Kind: "test", Name: "t", Daemon: p, Hold: true, HoldTimeout: func(string) time.Duration { return time.Minute }, Knows: p.knows}
+	spec := Spec{Kind: "test", Name: "t", Daemon: d, Hold: true, HoldTimeout: func(string) time.Duration { return time.Minute }, Knows: p.knows}
 	spec.Guard = func() Guard {
 		guards++
 		return leaver{&guards}
@@ -408,6 +423,28 @@ func TestKeeper(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestEvicts: sessions that can't be held end when another leader is named, once.
+func TestEvicts(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p := bouncing()
+		k := keepDaemon(t, dir, p, evicting{p})
+		defer k.end(nil)
+		k.order(ledIn(cluster.Leaderless, "pg1", 1), true)
+		expect(t, k, "hold app,web")
+		for range 2 {
+			k.order(ledIn(cluster.Promoting, "pg1", 1), true)
+			time.Sleep(time.Second)
+			expect(t, k, "hold app,web; evict 1")
+			k.order(ledIn(cluster.Leaderless, "pg1", 1), true)
+			time.Sleep(time.Second)
+		}
+		k.order(ledIn(cluster.Steady, "pg1", 1), true)
+		time.Sleep(time.Second)
+		expect(t, k, "hold app,web; evict 1; release app,web")
+	})
 }
 
 // A chain of moves: what leads to the second leader is held too.

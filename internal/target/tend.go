@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/reload"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
 // Guard watches over holds from outside, for when this process is killed.
@@ -71,14 +72,40 @@ func (k *keeper) tend(ctx context.Context, name string, o order) {
 	defer cancel()
 	traffic, err := k.holder.Traffic(limited, o.leader)
 	if traffic.Limit > 0 && traffic.Clients*100 >= traffic.Limit*crowded {
-		k.giveUp(ctx, h, fmt.Sprintf("%d clients of %d are connected", traffic.Clients, traffic.Limit), "raise max_client_conn: clients that wait need a place")
+		k.giveUp(ctx, h, fmt.Sprintf("%d clients of %d are connected", traffic.Clients, traffic.Limit), "raise the limit (pgbouncer's max_client_conn, haproxy's maxconn): clients that wait need a place")
 		return
 	}
 	if len(traffic.Flowing) > 0 {
 		err = errors.Join(err, k.hold(ctx, h, traffic.Flowing, o))
 	}
 	k.hasTried(name)
+	if o.why == cluster.Promoting && err == nil {
+		err = k.evict(limited, name, o)
+	}
 	k.trouble("traffic is not held as it should be", err)
+}
+
+// evict ends the sessions that no hold can keep from writing on where nobody
+// leads any more, once for each change.
+func (k *keeper) evict(ctx context.Context, name string, o order) error {
+	evictor, can := reload.As[reload.Evictor](k.spec.Daemon)
+	k.mu.Lock()
+	done := k.evicted[name]
+	k.mu.Unlock()
+	if !can || done {
+		return nil
+	}
+	how, err := evictor.Evict(ctx, o.leader)
+	if err != nil {
+		return fmt.Errorf("end sessions of the leader before: %w", err)
+	}
+	k.mu.Lock()
+	k.evicted[name] = true
+	k.mu.Unlock()
+	if how != "" {
+		k.log.Info("ended sessions of the leader before", "cluster", name, "how", how)
+	}
+	return nil
 }
 
 // hasTried notes that a hold was begun, as far as there is something to hold.

@@ -33,6 +33,19 @@ func (d *daemon) Cut(ctx context.Context, left []reload.Address) (string, error)
 	if d.master.path == "" || len(left) == 0 {
 		return "", nil
 	}
+	return d.cut(ctx, left, redialing)
+}
+
+// Evict ends the sessions to the leader of before, whose slot is held by now.
+// Those that wait for the next one are none of them.
+func (d *reachable) Evict(ctx context.Context, leader []reload.Address) (string, error) {
+	return d.cut(ctx, leader, 0)
+}
+
+// cut ends sessions to the servers at the addresses left until there are none.
+// Those that are between two attempts to connect are waited for, but not for
+// longer than patience.
+func (d *daemon) cut(ctx context.Context, left []reload.Address, patience time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	c := cut{daemon: d, ended: map[int]int{}, left: d.leftAt(ctx, left)}
@@ -41,7 +54,7 @@ func (d *daemon) Cut(ctx context.Context, left []reload.Address) (string, error)
 		hangs, waits, err := c.round(ctx)
 		wait := look // what was ended is gone in a moment, and so is a reload under way
 		switch {
-		case err == nil && hangs == 0 && (waits == 0 || time.Since(begun) > redialing):
+		case err == nil && hangs == 0 && (waits == 0 || time.Since(begun) > patience):
 			return c.how(), nil
 		case err == nil && hangs == 0:
 			wait = again

@@ -161,6 +161,37 @@ func TestHoldOfOneThatIsDown(t *testing.T) {
 	ledTo(t, fresh, two)
 }
 
+// Sessions that are open can't be held. Where the next leader is named, they end.
+func TestEvict(t *testing.T) {
+	one, two := newServe(t, "127.0.0.1:0"), newServe(t, "127.0.0.1:0")
+	b := newBalancer(t)
+	// One that serves reads is a replica by the time that somebody else leads.
+	b.commit(t, patient(b.port, one.addr, "check", "  server a "+two.addr+" check", "listen ro", "  bind 127.0.0.1:"+fmt.Sprint(servertest.FreePort(t)), "  server b "+two.addr))
+	b.start(t)
+	h := b.holder(t)
+	evictor, ok := reload.As[reload.Evictor](daemon(t, haproxy.Config{MasterSocket: b.socket}))
+	if !ok {
+		t.Fatal("haproxy is no Evictor")
+	}
+	old := leads(t, b.port, one)
+	names := flowing(t, h, one)
+	must(t, h.Hold(t.Context(), names))
+	fresh := begin(t, b.port)
+	waits(t, fresh)
+	begun := time.Now()
+	how, err := evictor.Evict(t.Context(), []reload.Address{one.address()})
+	must(t, err)
+	if t.Logf("%v: %s", time.Since(begun), how); !strings.Contains(how, "ended 1 sessions of worker ") || !old.cut(time.Second) {
+		t.Errorf("evicted: %q", how)
+	}
+	waits(t, fresh)
+	if how, err := evictor.Evict(t.Context(), []reload.Address{one.address()}); how != "" || err != nil {
+		t.Errorf("evicted again: %q, %v", how, err)
+	}
+	must(t, h.Release(t.Context(), names))
+	ledTo(t, fresh, one)
+}
+
 // A backend with several servers has others to take a leader's clients over.
 func TestTrafficLeavesOthersAlone(t *testing.T) {
 	one, two := newServe(t, "127.0.0.1:0"), newServe(t, "127.0.0.1:0")
