@@ -47,6 +47,7 @@ type keeper struct {
 	tried map[string]bool // by cluster: a hold of it was begun, or there was nothing to hold
 
 	evicted map[string]bool // by cluster: sessions of the leader before were ended
+
 	// The rest belongs to run.
 	guard     Guard // nil if there is none
 	releasing map[string]*releasing

@@ -41,6 +41,10 @@ type daemon struct {
 
 	mu    sync.Mutex
 	names map[string]lookedUp // of leaders
+
+	// moving is held from a look at a worker's servers to what is made of it: a
+	// Hold must not take away the server that a Follow has just led to.
+	moving sync.Mutex
 }
 
 // Daemon returns the HAProxy that c describes. It touches none.

@@ -96,6 +96,8 @@ func (d *daemon) moveIn(ctx context.Context, worker int, want []wanted, known no
 		return nil, false, err
 	}
 	defer c.Close()
+	d.moving.Lock()
+	defer d.moving.Unlock()
 	live, err := c.servers()
 	if err != nil {
 		return nil, false, err

@@ -50,8 +50,10 @@ func (d *reachable) Traffic(ctx context.Context, leader []reload.Address) (reloa
 func (d *reachable) Hold(ctx context.Context, names []string) error {
 	wanted, err := parseSlots(names)
 	return errors.Join(err, d.inWorkers(ctx, func(c *conversation, live map[string]liveServer) error {
+		var held []slot
 		for _, s := range wanted {
-			if _, there := live[s.server]; there {
+			if l := live[s.server]; l.at() == s.addr || l.held() { // else it leads elsewhere by now
+				held = append(held, s)
 				if err := c.command(s.hold()); err != nil {
 					return err
 				}
@@ -62,11 +64,11 @@ func (d *reachable) Hold(ctx context.Context, names []string) error {
 			return err
 		}
 		var errs []error
-		for _, s := range wanted {
-			switch l, there := now[s.server]; {
-			case there && !l.held():
+		for _, s := range held {
+			switch l := now[s.server]; {
+			case !l.held():
 				errs = append(errs, fmt.Errorf("%s still leads to %s", s.server, l.at()))
-			case there && !l.up:
+			case !l.up:
 				errs = append(errs, fmt.Errorf("%s is down, so its clients are refused", s.server))
 			}
 		}
@@ -161,6 +163,8 @@ func (d *daemon) inWorkers(ctx context.Context, talk func(*conversation, map[str
 			return d.master.unreachable(err)
 		}
 		defer c.Close()
+		d.moving.Lock()
+		defer d.moving.Unlock()
 		live, err := c.servers()
 		if err != nil {
 			return fmt.Errorf("ask haproxy's worker %d: %w", worker, err)

@@ -125,6 +125,9 @@ func TestHoldAndRelease(t *testing.T) {
 	ledTo(t, fresh, two)
 	must(t, h.Release(t.Context(), names))
 	leads(t, b.port, two)
+	// A name of before the move holds nobody.
+	must(t, h.Hold(t.Context(), names))
+	leads(t, b.port, two)
 	if again := flowing(t, h, two); !slices.Contains(again, "primary/leader="+two.addr+",check") {
 		t.Errorf("after the change, flowing: %q", again)
 	}
