@@ -16,7 +16,7 @@ build: ## bin/pgbaton, static and stripped
 demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go alone
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT INT TERM HUP && go build -o "$$dir/pgbaton" ./cmd/pgbaton && "$$dir/pgbaton" demo
 
-test: packages $(CONSUL) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
+test: packages $(CONSUL) $(CT) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
 	@integration/test.sh $(or $(PKG),./...)
 
 bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 8 minutes)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type Input struct {
 	Env      func(string) (string, bool)
 	Vars     map[string]any
 	Minimum  func(service string) int // see funcs.World
+
+	Plugin func(name string, args []string) (string, error) // runs a program; nil runs none
+	Debug  io.Writer                                        // takes what is dumped; nil drops it
 }
 
 // Result is what an execution came to. If Waiting is not empty, Content and
@@ -35,6 +39,7 @@ type Result struct {
 	Content []byte
 	Asked   map[watcher.Query]struct{}
 	Waiting []funcs.Waiting
+	Written []funcs.Written // files beside its own
 	Err     error
 }
 
@@ -46,8 +51,10 @@ func (r Result) Complete() bool { return len(r.Waiting) == 0 }
 func (t *Template) Execute(ctx context.Context, in Input) Result {
 	*t.world = funcs.World{
 		Snapshot: in.Snapshot, Now: in.Now, Env: in.Env, Vars: in.Vars, Minimum: in.Minimum,
-		Asked: map[watcher.Query]struct{}{},
+		Asked:   map[watcher.Query]struct{}{},
+		Sandbox: t.rules.Sandbox, Relative: t.rules.Lenient, Plugin: in.Plugin, Execute: t.define, Debug: in.Debug,
 	}
+	t.depth = 0
 	ctx, cancel := context.WithTimeoutCause(ctx, MaxTime, errTooLong)
 	defer cancel()
 	steps := 0
@@ -63,7 +70,7 @@ func (t *Template) Execute(ctx context.Context, in Input) Result {
 	}
 	var out capped
 	err := t.tree.Execute(&out, nil)
-	r := Result{Content: out.Bytes(), Asked: t.world.Asked, Waiting: t.world.Waiting}
+	r := Result{Content: out.Bytes(), Asked: t.world.Asked, Waiting: t.world.Waiting, Written: t.world.Written}
 	switch {
 	case err == nil:
 	case errors.Is(err, errTooLong), errors.Is(err, errTooBig), errors.Is(err, errTooMany):

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
 )
 
 // Destination is where a file belongs and how it shall lie there.
@@ -21,6 +23,23 @@ type Destination struct {
 type File struct {
 	Destination
 	Content []byte
+}
+
+// Beside are the files that a template wrote beside its own.
+func (r Result) Beside() ([]File, error) {
+	var files []File
+	for _, w := range r.Written {
+		d := Destination{Path: w.Path, Perms: &w.Perms, MakeDirs: true}
+		var err error
+		if d.User, err = UserID(w.User); err == nil {
+			d.Group, err = GroupID(w.Group)
+		}
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("writeToFile %s: %w", w.Path, err), "create it, or correct the call")
+		}
+		files = append(files, File{Destination: d, Content: []byte(w.Content)})
+	}
+	return files, nil
 }
 
 // Hash names the whole of what is wanted on disk: each path, content, mode and

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/agext/levenshtein"
+	"github.com/ryanuber/go-glob"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render/funcs"
@@ -18,6 +19,14 @@ import (
 
 // Delims are the delimiters of actions; empty ones are {{ and }}.
 type Delims struct{ Left, Right string }
+
+// Rules are how a template is read and run. The zero Rules are pgbaton's own.
+type Rules struct {
+	Delims  Delims
+	Lenient bool     // a key that a map has not is "<no value>", not an error; relative paths are fine
+	Denied  []string // functions that fail when they are called; * in a name stands for anything
+	Sandbox string   // the folder outside of which no file is read; "" is none
+}
 
 // Template is a parsed template. It is parsed once and executed many times,
 // one execution at a time.
@@ -27,6 +36,8 @@ type Template struct {
 	tree  *template.Template
 	world *funcs.World // what the functions of the running execution see
 	tick  func() error // interrupts the running execution
+	rules Rules
+	depth int // of templates that execute templates by name
 	calls map[string]*calls
 }
 
@@ -42,16 +53,16 @@ const tickName = "pgbatonTick"
 
 // Parse parses text. name is what errors call it: its path, or that it came
 // from the config.
-func Parse(name, text string, d Delims) (*Template, error) {
+func Parse(name, text string, r Rules) (*Template, error) {
 	if !utf8.ValidString(text) {
 		line, col := position(text, invalidAt(text))
 		return nil, hint.Wrap(&Error{Name: name, Line: line, Column: col, Msg: "not valid UTF-8"}, "save the template as UTF-8")
 	}
-	trees, err := parse.Parse(name, text, d.Left, d.Right, known())
+	trees, err := parse.Parse(name, text, r.Delims.Left, r.Delims.Right, known())
 	if err != nil {
 		return nil, parseError(name, text, err)
 	}
-	t := &Template{name: name, text: text, world: &funcs.World{}, calls: map[string]*calls{}, tick: func() error { return nil }}
+	t := &Template{name: name, text: text, rules: r, world: &funcs.World{}, calls: map[string]*calls{}, tick: func() error { return nil }}
 	used := map[string]bool{}
 	for _, tree := range trees {
 		tree.Root.Nodes = slices.Insert(tree.Root.Nodes, 0, tick()) // for templates that call themselves
@@ -66,7 +77,11 @@ func Parse(name, text string, d Delims) (*Template, error) {
 			}
 		})
 	}
-	t.tree = template.New(name).Option("missingkey=error").Funcs(t.bind(used))
+	missing := "missingkey=error"
+	if r.Lenient {
+		missing = "missingkey=zero"
+	}
+	t.tree = template.New(name).Option(missing).Funcs(t.bind(used))
 	for part, tree := range trees {
 		if _, err := t.tree.AddParseTree(part, tree); err != nil {
 			return nil, parseError(name, text, err)
@@ -83,8 +98,27 @@ func (t *Template) bind(used map[string]bool) template.FuncMap {
 		if used[name] {
 			m[name] = fn
 		}
+		for _, denied := range t.rules.Denied {
+			if used[name] && glob.Glob(denied, name) {
+				m[name] = func(...any) (string, error) { return "", fmt.Errorf("%s is disabled by function_denylist", name) }
+			}
+		}
 	}
 	return m
+}
+
+// maxDepth is how deep templates may execute each other by name.
+const maxDepth = 1000
+
+// define executes a template that this one defines.
+func (t *Template) define(name string, data any) (string, error) {
+	if t.depth++; t.depth > maxDepth {
+		return "", fmt.Errorf("executeTemplate %s: %d templates deep", name, maxDepth)
+	}
+	defer func() { t.depth-- }()
+	var out capped
+	err := t.tree.ExecuteTemplate(&out, name, data)
+	return out.String(), err
 }
 
 // known are the names of all functions, for the parser: it looks at no more.

@@ -146,7 +146,7 @@ func (f fixture) execute(t *testing.T, vars map[string]any) render.Result {
 	if !ok {
 		t.Fatalf("there is no builtin:%s", f.template)
 	}
-	tmpl, err := render.Parse("builtin:"+f.template, text, render.Delims{})
+	tmpl, err := render.Parse("builtin:"+f.template, text, render.Rules{})
 	if err != nil {
 		t.Fatalf("%v (hint: %s)", err, hint.Of(err))
 	}

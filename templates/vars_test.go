@@ -51,7 +51,7 @@ func TestVarsAreDocumented(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			text, _ := templates.Text(name)
 			text = strings.ReplaceAll(text, `" dict -}}`, `" list -}}`)
-			tmpl, err := render.Parse(name, text, render.Delims{})
+			tmpl, err := render.Parse(name, text, render.Rules{})
 			if err != nil {
 				t.Fatal(err)
 			}

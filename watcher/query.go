@@ -18,6 +18,12 @@ const (
 	Node        Kind = "node"        // *NodeDetail
 	Nodes       Kind = "nodes"       // []*NodeInfo, sorted by name
 	Datacenters Kind = "datacenters" // []string, sorted
+	Connect     Kind = "connect"     // []*Instance that speak Consul's mesh for a service, sorted likewise
+	Partitions  Kind = "partitions"  // []*Partition, sorted by name
+	Peerings    Kind = "peerings"    // []*Peering, sorted by state, partition, name
+	Exported    Kind = "exported"    // []ExportedService, sorted by name
+	CARoots     Kind = "ca roots"    // []*Root, as Consul has them
+	CALeaf      Kind = "ca leaf"     // *Leaf
 	File        Kind = "file"        // string, the file's content
 	Cluster     Kind = "cluster"     // cluster.Baton
 )
@@ -44,6 +50,8 @@ type Options struct {
 	Datacenter string
 	Namespace  string
 	Partition  string
+	Peer       string // services only: as imported from this peer
+	Sameness   string // services only: of this sameness group
 	Tag        string // services only: instances with this tag
 	Near       string // services and nodes: order by round trip from this node
 	Filter     string // an expression for the store to filter by
@@ -64,6 +72,8 @@ func (q Query) String() string {
 		{"dc", q.Options.Datacenter},
 		{"ns", q.Options.Namespace},
 		{"partition", q.Options.Partition},
+		{"peer", q.Options.Peer},
+		{"sameness-group", q.Options.Sameness},
 		{"tag", q.Options.Tag},
 		{"near", q.Options.Near},
 		{"filter", q.Options.Filter},

@@ -3,6 +3,7 @@ package watcher
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // The values of answers. Their fields carry the names that consul-template
@@ -25,7 +26,7 @@ type Instance struct {
 	Node                   string
 	NodeID                 string
 	NodeAddress            string
-	NodeDatacenter         string
+	NodeDatacenter         string `json:"-"` // consul-template has no such field, and its JSON not either
 	NodeTaggedAddresses    map[string]string
 	NodeMeta               map[string]string
 	ServiceMeta            map[string]string
@@ -65,6 +66,15 @@ type Check struct {
 	Output      string
 	ServiceID   string
 	ServiceName string
+	ServiceTags []string
+	Type        string // of the check: http, tcp, ttl and so on
+	Namespace   string `json:",omitempty"`
+	Partition   string `json:",omitempty"`
+	ExposedPort int
+	PeerName    string `json:",omitempty"`
+	Definition  any    // how it is done, as the store has it
+	CreateIndex uint64
+	ModifyIndex uint64
 }
 
 // Checks are all checks of an instance.
@@ -130,4 +140,76 @@ type NodeService struct {
 	Port              int
 	Address           string
 	EnableTagOverride bool
+}
+
+// Partition is an admin partition.
+type Partition struct {
+	Name        string
+	Description string
+}
+
+// Peering is a connection to another Consul cluster.
+type Peering struct {
+	ID                  string
+	Name                string
+	Partition           string
+	Meta                map[string]string
+	PeeringState        string
+	PeerID              string
+	PeerServerName      string
+	PeerServerAddresses []string
+	StreamStatus        PeeringStream
+	Remote              PeeringRemote
+}
+
+// PeeringStream is what goes over a peering.
+type PeeringStream struct {
+	ImportedServices []string
+	ExportedServices []string
+	LastHeartbeat    *time.Time
+	LastReceive      *time.Time
+	LastSend         *time.Time
+}
+
+// PeeringRemote is the other side of a peering.
+type PeeringRemote struct {
+	Partition  string
+	Datacenter string
+}
+
+// ExportedService is a service that others may use.
+type ExportedService struct {
+	Service   string
+	Partition string
+	Namespace string
+	Consumers Consumers
+}
+
+// Consumers are those who may use an exported service.
+type Consumers struct {
+	Peers      []string
+	Partitions []string
+}
+
+// Root is a root certificate of Consul's mesh.
+type Root struct {
+	ID          string
+	Name        string
+	RootCertPEM string `json:"RootCert"`
+	Active      bool
+	CreateIndex uint64
+	ModifyIndex uint64
+}
+
+// Leaf is a certificate of a service in Consul's mesh, with its key.
+type Leaf struct {
+	SerialNumber  string
+	CertPEM       string `json:",omitempty"`
+	PrivateKeyPEM string `json:",omitempty"`
+	Service       string
+	ServiceURI    string
+	ValidAfter    time.Time
+	ValidBefore   time.Time
+	CreateIndex   uint64
+	ModifyIndex   uint64
 }

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -137,8 +135,8 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	}
 	for _, tmpl := range t.Templates {
 		d := render.Destination{Path: tmpl.Destination, Perms: tmpl.Perms, MakeDirs: tmpl.MakeDirs, Backup: tmpl.Backup}
-		if d.User, err = id(tmpl.User, userID); err == nil {
-			d.Group, err = id(tmpl.Group, groupID)
+		if d.User, err = render.UserID(tmpl.User); err == nil {
+			d.Group, err = render.GroupID(tmpl.Group)
 		}
 		if err != nil {
 			if owners {
@@ -147,7 +145,7 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 		}
 		s.Templates = append(s.Templates, target.Template{
 			Source: tmpl.Source, Name: tmpl.Name, Text: tmpl.Text,
-			Delims: render.Delims{Left: tmpl.Left, Right: tmpl.Right}, Destination: d,
+			Rules: render.Rules{Delims: render.Delims{Left: tmpl.Left, Right: tmpl.Right}}, Destination: d,
 		})
 	}
 	return s, nil
@@ -166,40 +164,6 @@ func (a *assembly) holdTimeout(cluster string) time.Duration {
 		}
 	}
 	return 0
-}
-
-// id resolves a user or group; nil for "", which keeps what is there.
-func id(name string, lookup func(string) (string, error)) (*int, error) {
-	if name == "" {
-		return nil, nil
-	}
-	n, err := strconv.Atoi(name)
-	if err != nil {
-		text, err := lookup(name)
-		if err != nil {
-			return nil, err
-		}
-		if n, err = strconv.Atoi(text); err != nil {
-			return nil, err
-		}
-	}
-	return &n, nil
-}
-
-func userID(name string) (string, error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return "", err
-	}
-	return u.Uid, nil
-}
-
-func groupID(name string) (string, error) {
-	g, err := user.LookupGroup(name)
-	if err != nil {
-		return "", err
-	}
-	return g.Gid, nil
 }
 
 // newLogger logs to standard error, in colour if a person looks.

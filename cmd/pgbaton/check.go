@@ -54,7 +54,7 @@ func checkTemplate(c *config.Config, t config.Template) config.Problems {
 		}
 		text = string(content)
 	}
-	parsed, err := render.Parse(t.Name, text, render.Delims{Left: t.Left, Right: t.Right})
+	parsed, err := render.Parse(t.Name, text, render.Rules{Delims: render.Delims{Left: t.Left, Right: t.Right}})
 	if err != nil {
 		return config.Problems{config.TemplateProblem(err)}
 	}

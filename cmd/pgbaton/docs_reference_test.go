@@ -196,11 +196,16 @@ func renderText(t *testing.T, state, template string) string {
 			t.Fatal(err)
 		}
 	}
-	code, stdout, stderr := try(t, "render", "-config", dir+"/c.hcl", "-state", dir+"/state.yaml")
+	// Into files: an example writes one of its own.
+	code, _, stderr := try(t, "render", "-config", dir+"/c.hcl", "-state", dir+"/state.yaml", "-out", dir+"/rendered")
 	if code != exitDone {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	return stdout
+	text, err := os.ReadFile(filepath.Join(dir, "rendered", dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // docs/templates.md names every field and method that a template can reach.

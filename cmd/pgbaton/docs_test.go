@@ -138,7 +138,7 @@ func TestDocsSnippets(t *testing.T) {
 						t.Error(err)
 					}
 				case "gotemplate":
-					if _, err := render.Parse("snippet", s.text, render.Delims{}); err != nil {
+					if _, err := render.Parse("snippet", s.text, render.Rules{}); err != nil {
 						t.Error(err)
 					}
 				}

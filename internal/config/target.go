@@ -197,7 +197,7 @@ func (l *loader) unused(t Target, body hcl.Body) {
 		if tmpl.Source != "" {
 			return
 		}
-		parsed, err := render.Parse(tmpl.Name, tmpl.Text, render.Delims{Left: tmpl.Left, Right: tmpl.Right})
+		parsed, err := render.Parse(tmpl.Name, tmpl.Text, render.Rules{Delims: render.Delims{Left: tmpl.Left, Right: tmpl.Right}})
 		if err != nil {
 			return // reported with its own place
 		}

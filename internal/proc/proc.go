@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -31,6 +32,7 @@ type Command struct {
 	Dir        string              // working directory; "" is pgbaton's own
 	Timeout    time.Duration       // 0 is DefaultTimeout
 	Credential *syscall.Credential // nil keeps pgbaton's own user
+	Stdout     io.Writer           // takes its standard output; nil: it is kept with the errors
 	Alone      bool                // a check: nothing of it stays in the background, or outlives pgbaton
 }
 
@@ -82,6 +84,9 @@ func Run(ctx context.Context, c Command) (string, error) {
 	cmd.Dir = c.Dir
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
+	if c.Stdout != nil {
+		cmd.Stdout = c.Stdout
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.Credential}
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }
 	if c.Alone {

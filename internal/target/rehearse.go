@@ -60,7 +60,7 @@ func (p *part) presume(ctx context.Context, spec Spec, snap, presumed watcher.Sn
 	if !changes {
 		return p.content, true
 	}
-	result := p.parsed.Execute(ctx, spec.input(presumed, now))
+	result := p.parsed.Execute(ctx, spec.input(ctx, presumed, now))
 	return result.Content, result.Complete() && result.Err == nil
 }
 

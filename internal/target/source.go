@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/render/funcs"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -68,7 +70,8 @@ type part struct {
 	seen    map[watcher.Query]uint64 // change numbers at the last execution
 	passes  int
 	content []byte // of the last complete execution
-	done    bool   // there was one
+	beside  []render.File
+	done    bool // there was one
 	result  render.Result
 }
 
@@ -145,7 +148,7 @@ func (p *part) parse(snap watcher.Snapshot) {
 		return
 	}
 	p.version = version
-	parsed, err := render.Parse(p.tmpl.Name, text, p.tmpl.Delims)
+	parsed, err := render.Parse(p.tmpl.Name, text, p.tmpl.Rules)
 	p.broken = err
 	if err == nil {
 		p.parsed, p.seen = parsed, nil
@@ -158,7 +161,7 @@ func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now ti
 	if p.parsed == nil || !p.affected(snap) {
 		return 0
 	}
-	p.result = p.parsed.Execute(ctx, spec.input(snap, now))
+	p.result = p.parsed.Execute(ctx, spec.input(ctx, snap, now))
 	p.seen = make(map[watcher.Query]uint64, len(p.result.Asked))
 	for q := range p.result.Asked {
 		p.seen[q] = snap[q].Change
@@ -170,8 +173,12 @@ func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now ti
 	case p.result.Complete():
 		// What it no longer asks for is let go.
 		p.asked, p.passes = p.result.Asked, 0
+		var beside []render.File
 		if p.result.Err == nil {
-			p.content, p.done = p.result.Content, true
+			beside, p.result.Err = p.result.Beside()
+		}
+		if p.result.Err == nil {
+			p.content, p.beside, p.done = p.result.Content, beside, true
 		}
 	case asked > 0:
 		if p.passes++; p.passes > maxPasses {
@@ -187,8 +194,19 @@ func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now ti
 	return asked
 }
 
-func (s Spec) input(snap watcher.Snapshot, now time.Time) render.Input {
-	return render.Input{Snapshot: snap, Now: now, Env: os.LookupEnv, Vars: s.Vars, Minimum: s.Minimum}
+func (s Spec) input(ctx context.Context, snap watcher.Snapshot, now time.Time) render.Input {
+	return render.Input{
+		Snapshot: snap, Now: now, Env: os.LookupEnv, Vars: s.Vars, Minimum: s.Minimum, Debug: os.Stderr,
+		Plugin: func(name string, args []string) (string, error) { return plugin(ctx, name, args) },
+	}
+}
+
+// plugin runs a program for a template, which gets what it prints, and waits for
+// it: a template has no longer altogether.
+func plugin(ctx context.Context, name string, args []string) (string, error) {
+	var out bytes.Buffer
+	_, err := proc.Run(ctx, proc.Command{Args: append([]string{name}, args...), Stdout: &out, Timeout: render.MaxTime})
+	return out.String(), err
 }
 
 func (p *part) affected(snap watcher.Snapshot) bool {
@@ -229,6 +247,11 @@ func (s *Source) collect(snap watcher.Snapshot, now time.Time) {
 	if !complete {
 		return
 	}
+	files, err := s.beside(files)
+	if err != nil {
+		w.Err = err
+		return
+	}
 	hash, leaders := render.Hash(files), map[string]string{}
 	w.Led = map[string]Led{}
 	for name, b := range w.Batons {
@@ -244,6 +267,25 @@ func (s *Source) collect(snap watcher.Snapshot, now time.Time) {
 	if w.First.IsZero() {
 		w.First = now
 	}
+}
+
+// beside adds what the templates wrote beside their own files. No two may write
+// the same one.
+func (s *Source) beside(files []render.File) ([]render.File, error) {
+	paths := map[string]bool{}
+	for _, f := range files {
+		paths[f.Path] = true
+	}
+	for _, p := range s.parts {
+		for _, f := range p.beside {
+			if paths[f.Path] {
+				return nil, fmt.Errorf("%s: writeToFile %s: the target writes that file already", p.tmpl.Name, f.Path)
+			}
+			paths[f.Path] = true
+			files = append(files, f)
+		}
+	}
+	return files, nil
 }
 
 // Rested says that hash was applied: if it is still what is wanted, the next

@@ -44,7 +44,7 @@ type Template struct {
 	Source      string // the file to follow; "" if Text is the template
 	Name        string // what errors call it
 	Text        string
-	Delims      render.Delims
+	Rules       render.Rules
 	Destination render.Destination
 }
 

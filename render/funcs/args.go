@@ -3,6 +3,7 @@ package funcs
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
@@ -20,14 +21,73 @@ type argument struct {
 	options watcher.Options
 }
 
+// grammar is what one function takes.
+type grammar struct {
+	fn     string
+	marks  string
+	name   *regexp.Regexp // what its name may be
+	tagged bool           // a tag and a dot may stand before the name
+}
+
+var grammars = struct{ service, services, node, nodes, peerings, key, prefix grammar }{
+	service:  grammar{"service", marks, regexp.MustCompile(`^[\w-]+$`), true},
+	services: grammar{"services", "?@", regexp.MustCompile(`^$`), false},
+	node:     grammar{"node", "?@", regexp.MustCompile(`^[\w.-]*$`), false},
+	nodes:    grammar{"nodes", "?@~", regexp.MustCompile(`^$`), false},
+	peerings: grammar{"peerings", "?", regexp.MustCompile(`^$`), false},
+	key:      grammar{"key", "?@", regexp.MustCompile(`^[^@?]+$`), false},
+	prefix:   grammar{"ls", "?@", regexp.MustCompile(`^[^@?]+$`), false},
+}
+
+var (
+	tagName   = regexp.MustCompile(`^[\w=:.-]+$`)
+	placeName = regexp.MustCompile(`^[\w.-]*$`) // a datacenter, or a node to be near to
+	stateList = regexp.MustCompile(`^[\w,]*$`)
+)
+
+// parse takes text apart as the function reads it.
+func (g grammar) parse(text string) (argument, error) {
+	a, err := parse(g.fn, text, g.marks)
+	if err != nil {
+		return a, err
+	}
+	if dot := strings.LastIndexByte(a.name, '.'); g.tagged && dot >= 0 {
+		a.options.Tag, a.name = a.name[:dot], a.name[dot+1:]
+		if !tagName.MatchString(a.options.Tag) {
+			return a, g.bad(text, "%q is no tag", a.options.Tag)
+		}
+	}
+	switch o := a.options; {
+	case !g.name.MatchString(a.name):
+		return a, g.bad(text, "%q is no name", a.name)
+	case !placeName.MatchString(o.Datacenter):
+		return a, g.bad(text, "%q is no datacenter", o.Datacenter)
+	case !placeName.MatchString(o.Near):
+		return a, g.bad(text, "%q is no node", o.Near)
+	case !stateList.MatchString(o.Status):
+		return a, g.bad(text, "%q is no list of check states", o.Status)
+	case o.Peer != "" && o.Sameness != "":
+		return a, g.bad(text, "peer and sameness-group exclude each other")
+	}
+	return a, nil
+}
+
+func (g grammar) bad(text, format string, args ...any) error {
+	return badArgument(g.fn, text, format, args...)
+}
+
+func badArgument(fn, text, format string, args ...any) error {
+	return hint.Wrap(fmt.Errorf("%s %q: %s", fn, text, fmt.Sprintf(format, args...)),
+		"the form is NAME[?ns=N&filter=EXPR][@DATACENTER][~NEAR][|STATUS]")
+}
+
 // marks are the characters that begin a part, in their order.
 const marks = "?@~|"
 
 // parse splits text at its marks; allowed lists the marks that fn takes.
 func parse(fn, text, allowed string) (argument, error) {
 	bad := func(format string, args ...any) (argument, error) {
-		return argument{}, hint.Wrap(fmt.Errorf("%s %q: %s", fn, text, fmt.Sprintf(format, args...)),
-			"the form is NAME[?ns=N&filter=EXPR][@DATACENTER][~NEAR][|STATUS]")
+		return argument{}, badArgument(fn, text, format, args...)
 	}
 	parts := map[byte]string{}
 	begin, at, quote := 0, byte(0), byte(0)
@@ -68,6 +128,10 @@ func parse(fn, text, allowed string) (argument, error) {
 			a.options.Namespace = value
 		case "partition":
 			a.options.Partition = value
+		case "peer":
+			a.options.Peer = value
+		case "sameness-group":
+			a.options.Sameness = value
 		case "filter":
 			if !strings.ContainsAny(value, ` "`) { // no expression is without them: it was escaped
 				if plain, err := url.QueryUnescape(value); err == nil {

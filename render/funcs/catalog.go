@@ -14,60 +14,93 @@ var states = []string{"any", watcher.Passing, watcher.Warning, watcher.Critical,
 
 func catalog(w *World) template.FuncMap {
 	return template.FuncMap{
-		"service": w.service,
+		"service": func(text ...string) ([]*watcher.Instance, error) { return w.service("service", watcher.Service, text) },
+		"connect": func(text ...string) ([]*watcher.Instance, error) { return w.service("connect", watcher.Connect, text) },
 		"services": func(text ...string) ([]*watcher.CatalogService, error) {
-			arg, err := parse("services", strings.Join(text, ""), "?@")
-			if err != nil {
-				return nil, err
-			}
-			a, _ := w.answer(watcher.Query{Kind: watcher.Services, Options: arg.options})
-			list, _ := a.Value.([]*watcher.CatalogService)
-			return list, nil
+			return list[*watcher.CatalogService](w, watcher.Services, grammars.services, text)
 		},
 		"nodes": func(text ...string) ([]*watcher.NodeInfo, error) {
-			arg, err := parse("nodes", strings.Join(text, ""), "?@~")
-			if err != nil {
-				return nil, err
-			}
-			a, _ := w.answer(watcher.Query{Kind: watcher.Nodes, Options: arg.options})
-			list, _ := a.Value.([]*watcher.NodeInfo)
-			return list, nil
+			return list[*watcher.NodeInfo](w, watcher.Nodes, grammars.nodes, text)
 		},
+		// node gives an empty detail for a node that does not exist.
 		"node": func(text ...string) (*watcher.NodeDetail, error) {
-			arg, err := parse("node", strings.Join(text, ""), "?@")
+			arg, err := grammars.node.parse(strings.Join(text, ""))
 			if err != nil {
 				return nil, err
 			}
-			a, _ := w.answer(watcher.Query{Kind: watcher.Node, Path: arg.name, Options: arg.options})
-			detail, _ := a.Value.(*watcher.NodeDetail) // nil for a node that does not exist
+			a, ok := w.answer(watcher.Query{Kind: watcher.Node, Path: arg.name, Options: arg.options})
+			detail, there := a.Value.(*watcher.NodeDetail)
+			if ok && !there {
+				detail = &watcher.NodeDetail{}
+			}
 			return detail, nil
 		},
-		"datacenters": func(...bool) []string {
+		// datacenters takes whether those that can't be reached are left out: they
+		// are, for they are unknown.
+		"datacenters": func(ignore ...bool) ([]string, error) {
+			if len(ignore) > 1 {
+				return nil, fmt.Errorf("datacenters: one argument at most, have %d", len(ignore))
+			}
 			a, _ := w.answer(watcher.Query{Kind: watcher.Datacenters})
 			list, _ := a.Value.([]string)
-			return list
+			return list, nil
+		},
+		"peerings": func(text ...string) ([]*watcher.Peering, error) {
+			return list[*watcher.Peering](w, watcher.Peerings, grammars.peerings, text)
+		},
+		"partitions": func() ([]*watcher.Partition, error) {
+			return list[*watcher.Partition](w, watcher.Partitions, grammars.peerings, nil)
+		},
+		"exportedServices": func(partition ...string) ([]watcher.ExportedService, error) {
+			if len(partition) > 1 {
+				return nil, fmt.Errorf("exportedServices: one partition at most, have %d", len(partition))
+			}
+			a, _ := w.answer(watcher.Query{Kind: watcher.Exported, Options: watcher.Options{Partition: strings.Join(partition, "")}})
+			list, _ := a.Value.([]watcher.ExportedService)
+			return list, nil
+		},
+		"caRoots": func(...string) ([]*watcher.Root, error) {
+			return list[*watcher.Root](w, watcher.CARoots, grammars.peerings, nil)
+		},
+		"caLeaf": func(service ...string) (any, error) {
+			if len(service) == 0 || service[0] == "" {
+				return nil, nil
+			}
+			a, _ := w.answer(watcher.Query{Kind: watcher.CALeaf, Path: service[0]})
+			leaf, _ := a.Value.(*watcher.Leaf)
+			return leaf, nil
 		},
 	}
 }
 
+// list looks up what has no name of its own.
+func list[T any](w *World, kind watcher.Kind, g grammar, text []string) ([]T, error) {
+	arg, err := g.parse(strings.Join(text, ""))
+	if err != nil {
+		return nil, err
+	}
+	a, _ := w.answer(watcher.Query{Kind: kind, Options: arg.options})
+	found, _ := a.Value.([]T)
+	return found, nil
+}
+
 // service lists a service's instances: the passing ones, unless states follow
 // the name. It waits while there are fewer than the service's minimum.
-func (w *World) service(text ...string) ([]*watcher.Instance, error) {
+func (w *World) service(fn string, kind watcher.Kind, text []string) ([]*watcher.Instance, error) {
 	if len(text) == 0 || text[0] == "" {
 		return []*watcher.Instance{}, nil
 	}
-	arg, err := parse("service", strings.Join(text, "|"), marks)
+	g := grammars.service
+	g.fn = fn
+	arg, err := g.parse(strings.Join(text, "|"))
 	if err != nil {
 		return nil, err
 	}
 	name := arg.name
-	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
-		arg.options.Tag, name = name[:dot], name[dot+1:]
-	}
 	if arg.options.Status, err = statuses(arg.options.Status); err != nil {
 		return nil, err
 	}
-	q := watcher.Query{Kind: watcher.Service, Path: name, Options: arg.options}
+	q := watcher.Query{Kind: kind, Path: name, Options: arg.options}
 	a, ok := w.answer(q)
 	list, _ := a.Value.([]*watcher.Instance)
 	if ok && w.Minimum != nil {
@@ -86,6 +119,9 @@ func statuses(text string) (string, error) {
 	var list []string
 	for _, s := range strings.Split(text, ",") {
 		s = strings.TrimSpace(s)
+		if s == "" {
+			continue
+		}
 		if !slices.Contains(states, s) {
 			return "", hint.Wrap(fmt.Errorf("service: there is no check state %q", s), "the states are %s", strings.Join(states, ", "))
 		}

@@ -2,6 +2,7 @@ package funcs
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // a name for content, no secret
 	"crypto/sha256"
 	"encoding/base64"
@@ -11,7 +12,8 @@ import (
 	"strings"
 	"text/template"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/BurntSushi/toml"
+	"gopkg.in/yaml.v2" // consul-template's: version 3 reads and writes other bytes
 )
 
 // parsing reads text. Empty text is an empty value: it comes from something
@@ -57,8 +59,15 @@ func orZero[T any](s string, parse func(string) (T, error)) (T, error) {
 
 func encoding() template.FuncMap {
 	return template.FuncMap{
-		"toJSON":       func(v any) (string, error) { return toJSON(v, "") },
-		"toJSONPretty": func(v any) (string, error) { return toJSON(v, "  ") },
+		"toJSON":                func(v any) (string, error) { return toJSON(v, "", true) },
+		"toJSONPretty":          func(v any) (string, error) { return toJSON(v, "  ", true) },
+		"toUnescapedJSON":       func(v any) (string, error) { return toJSON(v, "", false) },
+		"toUnescapedJSONPretty": func(v any) (string, error) { return toJSON(v, "  ", false) },
+		"toTOML": func(v any) (string, error) {
+			var out bytes.Buffer
+			err := toml.NewEncoder(&out).Encode(v)
+			return strings.TrimSpace(out.String()), err
+		},
 		"toYAML": func(v any) (string, error) {
 			out, err := yaml.Marshal(v)
 			return strings.TrimSpace(string(out)), err
@@ -75,16 +84,21 @@ func encoding() template.FuncMap {
 		},
 		"sha256Hex": func(s string) string { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]) },
 		"md5sum":    func(s string) string { sum := md5.Sum([]byte(s)); return hex.EncodeToString(sum[:]) }, //nolint:gosec // as above
+		"hmacSHA256Hex": func(message, key string) string {
+			mac := hmac.New(sha256.New, []byte(key))
+			_, _ = mac.Write([]byte(message))
+			return hex.EncodeToString(mac.Sum(nil))
+		},
 	}
 }
 
-func toJSON(v any, indent string) (string, error) {
-	var out []byte
-	var err error
-	if indent == "" {
-		out, err = json.Marshal(v)
-	} else {
-		out, err = json.MarshalIndent(v, "", indent)
-	}
-	return string(bytes.TrimSpace(out)), err
+// toJSON writes v as JSON. escape is for HTML, which is json's own habit: <, > and
+// & become \u003c and so on.
+func toJSON(v any, indent string, escape bool) (string, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(escape)
+	encoder.SetIndent("", indent)
+	err := encoder.Encode(v)
+	return strings.TrimSpace(out.String()), err
 }

@@ -8,12 +8,20 @@ import (
 	"strings"
 	"text/template"
 
+	"dario.cat/mergo"
+
 	"github.com/pgbaton/pgbaton/watcher"
 )
 
 func groups() template.FuncMap {
 	return template.FuncMap{
 		"byKey": byKey, "byTag": byTag, "byPort": byPort, "byMeta": byMeta,
+		"mergeMap": func(into, from map[string]any, options ...func(*mergo.Config)) (map[string]any, error) {
+			return merge(into, from, options...)
+		},
+		"mergeMapWithOverride": func(into, from map[string]any) (map[string]any, error) {
+			return merge(into, from, mergo.WithOverride)
+		},
 		"explode": func(pairs []watcher.Pair) (map[string]any, error) {
 			out := map[string]any{}
 			for _, p := range pairs {
@@ -33,6 +41,12 @@ func groups() template.FuncMap {
 			return out, nil
 		},
 	}
+}
+
+// merge adds to a map what another has and it lacks, deeply.
+func merge(into, from map[string]any, options ...func(*mergo.Config)) (map[string]any, error) {
+	err := mergo.Map(&into, from, options...)
+	return into, err
 }
 
 // byKey groups pairs by the first part of their keys.
@@ -75,12 +89,18 @@ func byTag(in any) (map[string][]any, error) {
 	return out, nil
 }
 
-func byPort(list []*watcher.Instance) map[int][]*watcher.Instance {
-	out := map[int][]*watcher.Instance{}
-	for _, i := range list {
-		out[i.Port] = append(out[i.Port], i)
+func byPort(in any) (map[int][]any, error) {
+	out := map[int][]any{}
+	switch list := in.(type) {
+	case nil:
+	case []*watcher.Instance:
+		for _, i := range list {
+			out[i.Port] = append(out[i.Port], i)
+		}
+	default:
+		return nil, fmt.Errorf("byPort: want instances, have %T", in)
 	}
-	return out
+	return out, nil
 }
 
 // byMeta groups instances by the values of metadata keys, a comma-separated

@@ -9,11 +9,13 @@ import (
 
 func keys(w *World) template.FuncMap {
 	key := func(fn, text string) (a watcher.Answer, q watcher.Query, ok bool, err error) {
-		arg, err := parse(fn, text, "?@")
+		g := grammars.key
+		g.fn = fn
+		arg, err := g.parse(strings.TrimPrefix(text, "/"))
 		if err != nil {
 			return a, q, false, err
 		}
-		q = watcher.Query{Kind: watcher.Key, Path: strings.TrimPrefix(arg.name, "/"), Options: arg.options}
+		q = watcher.Query{Kind: watcher.Key, Path: arg.name, Options: arg.options}
 		a, ok = w.answer(q)
 		return a, q, ok, nil
 	}
@@ -69,11 +71,13 @@ func (w *World) pairs(fn, text string, keep func(watcher.Pair) bool, safe bool) 
 	if text == "" {
 		return out, nil
 	}
-	arg, err := parse(fn, text, "?@")
+	g := grammars.prefix
+	g.fn = fn
+	arg, err := g.parse(strings.TrimPrefix(text, "/"))
 	if err != nil {
 		return nil, err
 	}
-	q := watcher.Query{Kind: watcher.Prefix, Path: strings.TrimPrefix(arg.name, "/"), Options: arg.options}
+	q := watcher.Query{Kind: watcher.Prefix, Path: arg.name, Options: arg.options}
 	a, ok := w.answer(q)
 	if !ok {
 		return out, nil

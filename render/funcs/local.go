@@ -3,6 +3,7 @@ package funcs
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"text/template"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
@@ -22,9 +23,9 @@ func local(w *World) template.FuncMap {
 			if path == "" {
 				return "", nil
 			}
-			if !filepath.IsAbs(path) {
-				return "", hint.Wrap(fmt.Errorf("file %q: not an absolute path", path),
-					"pgbaton's working directory is not where its config is")
+			path, err := w.place(path)
+			if err != nil {
+				return "", fmt.Errorf("file: %w", err)
 			}
 			q := watcher.Query{Store: watcher.Local, Kind: watcher.File, Path: path}
 			a, ok := w.answer(q)
@@ -52,4 +53,33 @@ func local(w *World) template.FuncMap {
 			return fallback
 		},
 	}
+}
+
+// place makes a path absolute and looks whether it may be read.
+func (w *World) place(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		if !w.Relative {
+			return "", hint.Wrap(fmt.Errorf("%q is not an absolute path", path), "pgbaton's working directory is not where its config is")
+		}
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return "", err
+		}
+		path = abs
+	}
+	if w.Sandbox == "" {
+		return path, nil
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	sandbox, err := filepath.EvalSymlinks(w.Sandbox)
+	if err != nil {
+		return "", fmt.Errorf("sandbox_path: %w", err)
+	}
+	if within, err := filepath.Rel(sandbox, real); err != nil || within == ".." || strings.HasPrefix(within, "../") {
+		return "", hint.Wrap(fmt.Errorf("%s is outside of the sandbox %s", path, w.Sandbox), "move it there, or change sandbox_path")
+	}
+	return path, nil
 }

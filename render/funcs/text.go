@@ -8,6 +8,9 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
 )
 
 func text() template.FuncMap {
@@ -21,7 +24,7 @@ func text() template.FuncMap {
 		"trimSpace":  strings.TrimSpace,
 		"toLower":    strings.ToLower,
 		"toUpper":    strings.ToUpper,
-		"toTitle":    strings.Title, //nolint:staticcheck // consul-template's meaning, to the byte
+		"toTitle":    func(s string) string { return cases.Title(language.Und, cases.NoLower).String(s) },
 		"replaceAll": func(old, with, s string) string { return strings.ReplaceAll(s, old, with) },
 		"indent":     indent,
 		"regexMatch": func(re, s string) (bool, error) {
@@ -83,23 +86,19 @@ func indent(n int, s string) (string, error) {
 
 func search() template.FuncMap {
 	// some folds "is it in there" over a list of wanted values.
-	some := func(found, result bool) func([]any, any) (bool, error) {
-		return func(wanted []any, list any) (bool, error) {
+	some := func(found, result bool) func([]any, any) bool {
+		return func(wanted []any, list any) bool {
 			for _, v := range wanted {
-				ok, err := in(list, v)
-				if err != nil {
-					return false, err
-				}
-				if ok == found {
-					return result, nil
+				if in(list, v) == found {
+					return result
 				}
 			}
-			return !result, nil
+			return !result
 		}
 	}
 	return template.FuncMap{
 		"in":             in,
-		"contains":       func(v, list any) (bool, error) { return in(list, v) },
+		"contains":       func(v, list any) bool { return in(list, v) },
 		"containsAll":    some(false, false),
 		"containsAny":    some(true, true),
 		"containsNone":   some(true, false),
@@ -107,39 +106,37 @@ func search() template.FuncMap {
 	}
 }
 
-// in says whether v is an element of a list, or a part of a text.
-func in(list, v any) (bool, error) {
-	if s, ok := list.(string); ok {
-		part, ok := v.(string)
-		return ok && strings.Contains(s, part), nil
-	}
-	l := reflect.ValueOf(list)
-	if !l.IsValid() {
-		return false, nil
-	}
-	if l.Kind() != reflect.Slice && l.Kind() != reflect.Array {
-		return false, fmt.Errorf("in: want a list or text to look in, have %T", list)
-	}
-	for i := range l.Len() {
-		if equal(l.Index(i).Interface(), v) {
-			return true, nil
+// in says whether v is an element of a list, or a part of a text. Texts, whole
+// numbers and floats can be found; nothing else ever is, and nothing is in what
+// is no list.
+func in(list, v any) bool {
+	l, wanted := reflect.ValueOf(list), reflect.ValueOf(v)
+	switch l.Kind() {
+	case reflect.String:
+		return wanted.IsValid() && wanted.Type() == l.Type() && strings.Contains(l.String(), wanted.String())
+	case reflect.Slice, reflect.Array:
+		for i := range l.Len() {
+			if equal(l.Index(i), wanted) {
+				return true
+			}
 		}
 	}
-	return false, nil
+	return false
 }
 
-// equal compares numbers of any width, and everything else as it is.
-func equal(a, b any) bool {
-	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+func equal(x, y reflect.Value) bool {
+	if x.Kind() == reflect.Interface {
+		x = x.Elem()
+	}
 	switch {
 	case !x.IsValid() || !y.IsValid():
-		return x.IsValid() == y.IsValid()
+		return false
 	case x.CanInt() && y.CanInt():
 		return x.Int() == y.Int()
 	case x.CanFloat() && y.CanFloat():
 		return x.Float() == y.Float()
 	}
-	return reflect.DeepEqual(a, b)
+	return x.Kind() == reflect.String && x.Type() == y.Type() && x.String() == y.String()
 }
 
 func toInt(v any) (int64, error) {

@@ -7,6 +7,7 @@
 package funcs
 
 import (
+	"io"
 	"maps"
 	"strings"
 	"text/template"
@@ -26,8 +27,19 @@ type World struct {
 	Vars     map[string]any
 	Minimum  func(service string) int // instances below which a service is not rendered; nil is none
 
+	// Sandbox is the folder outside of which no file is read; "" is none. Relative
+	// lets paths begin at the working directory.
+	Sandbox  string
+	Relative bool
+
+	Plugin  func(name string, args []string) (string, error) // runs a program; nil runs none
+	Execute func(name string, data any) (string, error)      // a template that this one defines
+	Debug   io.Writer                                        // takes what is dumped; nil drops it
+
 	Asked   map[watcher.Query]struct{}
 	Waiting []Waiting
+	Written []Written
+	Scratch *Scratch
 }
 
 // Waiting is one reason why an execution is not complete.
@@ -80,12 +92,14 @@ func (w *World) wait(q watcher.Query, why string) {
 func Map(w *World) template.FuncMap {
 	m := template.FuncMap{}
 	for name, fn := range sprig.TxtFuncMap() {
-		m[name] = fn
 		m["sprig_"+name] = fn
+		if name != "slice" { // text/template's own, which takes text too
+			m[name] = fn
+		}
 	}
 	for _, family := range []template.FuncMap{
 		limits(), keys(w), catalog(w), clusters(w), local(w), variables(w),
-		groups(), search(), text(), parsing(), encoding(), clock(w),
+		groups(), search(), text(), parsing(), encoding(), clock(w), arithmetic(), programs(w), debug(w), written(w),
 	} {
 		maps.Copy(m, family)
 	}

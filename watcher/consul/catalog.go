@@ -11,12 +11,24 @@ import (
 )
 
 func (s *Store) service(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
+	return s.instances(q, opts, s.client.Health().Service)
+}
+
+// connect lists the instances that speak Consul's mesh: proxies, and services
+// that do so by themselves.
+func (s *Store) connect(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
+	return s.instances(q, opts, s.client.Health().Connect)
+}
+
+type lookUp func(service, tag string, passingOnly bool, opts *api.QueryOptions) ([]*api.ServiceEntry, *api.QueryMeta, error)
+
+func (s *Store) instances(q watcher.Query, opts *api.QueryOptions, lookUp lookUp) (any, *api.QueryMeta, error) {
 	accepted := strings.Split(q.Options.Status, ",")
 	if q.Options.Status == "" {
 		accepted = []string{watcher.Passing}
 	}
 	passingOnly := len(accepted) == 1 && accepted[0] == watcher.Passing
-	entries, meta, err := s.client.Health().Service(q.Path, q.Options.Tag, passingOnly, opts)
+	entries, meta, err := lookUp(q.Path, q.Options.Tag, passingOnly, opts)
 	if err != nil {
 		return nil, meta, err
 	}
@@ -49,10 +61,13 @@ func instance(e *api.ServiceEntry) *watcher.Instance {
 			i.ServiceTaggedAddresses[name] = watcher.ServiceAddress{Address: a.Address, Port: a.Port}
 		}
 	}
+	i.Checks = watcher.Checks{}
 	for _, c := range e.Checks {
 		i.Checks = append(i.Checks, watcher.Check{
 			Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes,
-			Output: c.Output, ServiceID: c.ServiceID, ServiceName: c.ServiceName,
+			Output: c.Output, ServiceID: c.ServiceID, ServiceName: c.ServiceName, ServiceTags: c.ServiceTags, Type: c.Type,
+			Namespace: c.Namespace, Partition: c.Partition, ExposedPort: c.ExposedPort, PeerName: c.PeerName,
+			Definition: &c.Definition, CreateIndex: c.CreateIndex, ModifyIndex: c.ModifyIndex,
 		})
 	}
 	i.Status = i.Checks.AggregatedStatus()
@@ -60,7 +75,9 @@ func instance(e *api.ServiceEntry) *watcher.Instance {
 }
 
 func tags(list []string) watcher.Tags {
-	return watcher.Tags(slices.Sorted(slices.Values(list)))
+	sorted := append(watcher.Tags{}, list...) // an empty list, not none
+	slices.Sort(sorted)
+	return sorted
 }
 
 func (s *Store) services(_ watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {

@@ -33,6 +33,12 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 		watcher.Node:        s.node,
 		watcher.Nodes:       s.nodes,
 		watcher.Datacenters: s.datacenters,
+		watcher.Connect:     s.connect,
+		watcher.Partitions:  s.partitions,
+		watcher.Peerings:    s.peerings,
+		watcher.Exported:    s.exported,
+		watcher.CARoots:     s.caRoots,
+		watcher.CALeaf:      s.caLeaf,
 	}[q.Kind]
 	if fetch == nil {
 		return watcher.Answer{}, fmt.Errorf("consul has no %s queries", q.Kind)
@@ -41,10 +47,13 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 		Datacenter: q.Options.Datacenter,
 		Namespace:  q.Options.Namespace,
 		Partition:  q.Options.Partition,
-		Near:       q.Options.Near,
-		Filter:     q.Options.Filter,
-		WaitIndex:  after,
-		WaitTime:   s.wait,
+		Peer:       q.Options.Peer,
+
+		SamenessGroup: q.Options.Sameness,
+		Near:          q.Options.Near,
+		Filter:        q.Options.Filter,
+		WaitIndex:     after,
+		WaitTime:      s.wait,
 	}
 	// A peer may accept and never answer: an agent that is stopped, a proxy
 	// whose backend is gone.
@@ -127,13 +136,8 @@ func toPair(p *api.KVPair, prefix string) watcher.Pair {
 }
 
 func (s *Store) datacenters(_ watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
-	// This endpoint does not block: it is asked again after a while.
-	if opts.WaitIndex != 0 {
-		select {
-		case <-opts.Context().Done():
-			return nil, nil, opts.Context().Err()
-		case <-time.After(datacentersEvery):
-		}
+	if err := unhurried(opts); err != nil {
+		return nil, nil, err
 	}
 	names, err := s.client.Catalog().Datacenters()
 	if err != nil {
@@ -143,7 +147,4 @@ func (s *Store) datacenters(_ watcher.Query, opts *api.QueryOptions) (any, *api.
 	return names, nil, nil
 }
 
-const (
-	datacentersEvery = 15 * time.Second
-	defaultPrompt    = 10 * time.Second
-)
+const defaultPrompt = 10 * time.Second

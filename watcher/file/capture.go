@@ -9,6 +9,11 @@ import (
 // Add puts an answer into the catalog, so that the same query is answered
 // alike from a state file.
 func (c *Catalog) Add(q watcher.Query, a watcher.Answer) {
+	switch q.Kind {
+	case watcher.Connect, watcher.Partitions, watcher.Peerings, watcher.Exported, watcher.CARoots, watcher.CALeaf:
+		c.addMesh(q, a.Value)
+		return
+	}
 	switch v := a.Value.(type) {
 	case watcher.Pair:
 		c.addPair(v)

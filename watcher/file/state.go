@@ -24,6 +24,7 @@ type Catalog struct {
 	Services    map[string][]Instance `yaml:"services,omitempty" json:"services,omitempty"`
 	Nodes       []Node                `yaml:"nodes,omitempty" json:"nodes,omitempty"`
 	Datacenters []string              `yaml:"datacenters,omitempty" json:"datacenters,omitempty"`
+	Mesh        *Mesh                 `yaml:"mesh,omitempty" json:"mesh,omitempty"`
 }
 
 // Value is the text of a key. In the file it is text, or anything else, which
@@ -90,15 +91,15 @@ func ParseCatalog(content []byte) (*Catalog, error) {
 	case errors.Is(err, io.EOF):
 		return nil, hint.Wrap(errors.New("it is empty"), "write {} for a catalog with nothing in it")
 	case err != nil:
-		return nil, hint.Wrap(err, "the top level has kv, services, nodes and datacenters")
+		return nil, hint.Wrap(err, "the top level has kv, services, nodes, datacenters and mesh")
 	}
 	return &c, nil
 }
 
 // Answer answers one query from the catalog.
 func (c *Catalog) Answer(q watcher.Query) (watcher.Answer, error) {
-	if o := q.Options; o.Filter != "" || o.Namespace != "" || o.Partition != "" {
-		return watcher.Answer{}, hint.Wrap(fmt.Errorf("a state file has no filters, namespaces and partitions: %s", q),
+	if o := q.Options; o.Filter != "" || o.Namespace != "" || o.Partition != "" || o.Peer != "" || o.Sameness != "" {
+		return watcher.Answer{}, hint.Wrap(fmt.Errorf("a state file has no filters, namespaces, partitions and peers: %s", q),
 			"ask for the service alone, and choose in the template")
 	}
 	present := func(v any) (watcher.Answer, error) {
@@ -114,7 +115,7 @@ func (c *Catalog) Answer(q watcher.Query) (watcher.Answer, error) {
 	case watcher.Prefix:
 		return present(c.prefix(strings.TrimPrefix(q.Path, "/")))
 	case watcher.Service:
-		return present(c.instances(q))
+		return present(instances(c.Services, q))
 	case watcher.Services:
 		return present(c.services())
 	case watcher.Nodes:
@@ -127,7 +128,11 @@ func (c *Catalog) Answer(q watcher.Query) (watcher.Answer, error) {
 	case watcher.Datacenters:
 		return present(slices.Sorted(slices.Values(c.Datacenters)))
 	}
-	return watcher.Answer{}, fmt.Errorf("a state file has no %s queries", q.Kind)
+	value, err := c.mesh(q)
+	if err != nil {
+		return watcher.Answer{}, err
+	}
+	return present(value)
 }
 
 func (c *Catalog) prefix(prefix string) []watcher.Pair {
@@ -141,10 +146,10 @@ func (c *Catalog) prefix(prefix string) []watcher.Pair {
 	return pairs
 }
 
-func (c *Catalog) instances(q watcher.Query) []*watcher.Instance {
+func instances(services map[string][]Instance, q watcher.Query) []*watcher.Instance {
 	accepted := strings.Split(cmp.Or(q.Options.Status, watcher.Passing), ",")
 	list := []*watcher.Instance{}
-	for _, s := range c.Services[q.Path] {
+	for _, s := range services[q.Path] {
 		i := s.instance(q.Path)
 		if q.Options.Tag != "" && !i.Tags.Contains(q.Options.Tag) {
 			continue

@@ -267,6 +267,13 @@ services:
   web: [{id: w1, node: n1, address: 10.0.0.1, port: 80, tags: [t], meta: {m: v}, checks: [{id: c, status: passing}]}]
 nodes: [{name: n1, address: 10.0.0.9}]
 datacenters: [dc2, dc1]
+mesh:
+  connect: {web: [{id: p1, node: n1, address: 10.0.0.1, port: 81}]}
+  partitions: [{name: default}]
+  peerings: [{name: east, peeringState: ACTIVE, remote: {datacenter: dc9}}]
+  exported_services: [{service: web, consumers: {peers: [east]}}]
+  ca_roots: [{id: r, rootCert: PEM, active: true}]
+  ca_leaf: {web: {service: web, certPEM: PEM}}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -279,6 +286,12 @@ datacenters: [dc2, dc1]
 		{Kind: watcher.Node, Path: "n1"},
 		{Kind: watcher.Nodes},
 		{Kind: watcher.Datacenters},
+		{Kind: watcher.Connect, Path: "web"},
+		{Kind: watcher.Partitions},
+		{Kind: watcher.Peerings},
+		{Kind: watcher.Exported},
+		{Kind: watcher.CARoots},
+		{Kind: watcher.CALeaf, Path: "web"},
 	}
 	captured := &file.Catalog{}
 	for _, q := range queries {
