@@ -52,7 +52,7 @@ func (t *Template) Execute(ctx context.Context, in Input) Result {
 	*t.world = funcs.World{
 		Snapshot: in.Snapshot, Now: in.Now, Env: in.Env, Vars: in.Vars, Minimum: in.Minimum,
 		Asked:   map[watcher.Query]struct{}{},
-		Sandbox: t.rules.Sandbox, Relative: t.rules.Lenient, Plugin: in.Plugin, Execute: t.define, Debug: in.Debug,
+		Sandbox: t.rules.Sandbox, Relative: t.rules.Relative, Plugin: in.Plugin, Execute: t.define, Debug: in.Debug,
 	}
 	t.depth = 0
 	ctx, cancel := context.WithTimeoutCause(ctx, MaxTime, errTooLong)

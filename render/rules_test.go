@@ -37,8 +37,8 @@ func TestRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(inside)
-	lenient := render.Rules{Lenient: true}
-	sandbox := render.Rules{Lenient: true, Sandbox: inside}
+	lenient := render.Rules{MissingKeys: true, Relative: true}
+	sandbox := render.Rules{Relative: true, Sandbox: inside}
 	file := watcher.Snapshot{{Store: watcher.Local, Kind: watcher.File, Path: inside + "/f"}: {Presence: watcher.Present, Value: "content"}}
 	for _, c := range []struct {
 		name, text string

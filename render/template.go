@@ -22,10 +22,12 @@ type Delims struct{ Left, Right string }
 
 // Rules are how a template is read and run. The zero Rules are pgbaton's own.
 type Rules struct {
-	Delims  Delims
-	Lenient bool     // a key that a map has not is "<no value>", not an error; relative paths are fine
-	Denied  []string // functions that fail when they are called; * in a name stands for anything
-	Sandbox string   // the folder outside of which no file is read; "" is none
+	Delims Delims
+
+	MissingKeys bool     // a key that a map has not is "<no value>", not an error
+	Relative    bool     // paths may begin at the working directory
+	Denied      []string // functions that fail when they are called; * in a name stands for anything
+	Sandbox     string   // the folder outside of which no file is read; "" is none
 }
 
 // Template is a parsed template. It is parsed once and executed many times,
@@ -78,7 +80,7 @@ func Parse(name, text string, r Rules) (*Template, error) {
 		})
 	}
 	missing := "missingkey=error"
-	if r.Lenient {
+	if r.MissingKeys {
 		missing = "missingkey=zero"
 	}
 	t.tree = template.New(name).Option(missing).Funcs(t.bind(used))

@@ -38,8 +38,14 @@ type assembly struct {
 }
 
 // load reads a config with the real kinds and templates.
-func load(paths []string) (*config.Config, config.Problems) {
-	return config.Load(paths, config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names()})
+func load(from sources) (*config.Config, config.Problems) {
+	return config.Load(from.paths, config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names(), Extra: from.extra})
+}
+
+// sources are where a config comes from.
+type sources struct {
+	paths []string // files and folders
+	extra []config.Extra
 }
 
 // assemble opens what the config names. owners says whether this is the machine
@@ -128,6 +134,9 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 			return 1
 		},
 	}
+	if t.Loose {
+		s.Minimum = nil
+	}
 	if _, can := reload.As[reload.Holder](daemon); can {
 		if s.Recipe, err = recipe(t); err != nil {
 			return target.Spec{}, err
@@ -145,7 +154,7 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 		}
 		s.Templates = append(s.Templates, target.Template{
 			Source: tmpl.Source, Name: tmpl.Name, Text: tmpl.Text,
-			Rules: render.Rules{Delims: render.Delims{Left: tmpl.Left, Right: tmpl.Right}}, Destination: d,
+			Rules: tmpl.Rules, Destination: d,
 		})
 	}
 	return s, nil

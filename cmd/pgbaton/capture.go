@@ -45,7 +45,7 @@ func captureVerb(std stdio) *cobra.Command {
 			})
 		},
 	}
-	configFlag(cmd, &l.configs)
+	configFlag(cmd, &l.sources.paths)
 	cmd.Flags().DurationVar(&l.timeout, "timeout", 30*time.Second, "how long to wait for what is missing")
 	cmd.Flags().StringVar(&out, "out", "", "write to this `file`, readable by its owner alone")
 	return cmd

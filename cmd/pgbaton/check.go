@@ -18,29 +18,31 @@ func checkVerb(std stdio) *cobra.Command {
 		Use:   "check",
 		Short: "Find every mistake in config and templates, without a store",
 		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			c, problems := load(paths)
-			count := 0
-			if c != nil {
-				for _, t := range c.Targets {
-					for _, tmpl := range t.Templates {
-						count++
-						problems = append(problems, checkTemplate(c, tmpl)...)
-					}
-				}
-			}
-			if problems.Fatal() {
-				return problems
-			}
-			for _, p := range problems {
-				_, _ = fmt.Fprint(std.err, p.String())
-			}
-			_, _ = fmt.Fprintf(std.out, "valid: %d targets, %d templates, %d clusters\n", len(c.Targets), count, len(c.Clusters))
-			return nil
-		},
+		RunE:  func(*cobra.Command, []string) error { return checkConfig(std, sources{paths: paths}) },
 	}
 	configFlag(cmd, &paths)
 	return cmd
+}
+
+func checkConfig(std stdio, from sources) error {
+	c, problems := load(from)
+	count := 0
+	if c != nil {
+		for _, t := range c.Targets {
+			for _, tmpl := range t.Templates {
+				count++
+				problems = append(problems, checkTemplate(c, tmpl)...)
+			}
+		}
+	}
+	if problems.Fatal() {
+		return problems
+	}
+	for _, p := range problems {
+		_, _ = fmt.Fprint(std.err, p.String())
+	}
+	_, _ = fmt.Fprintf(std.out, "valid: %d targets, %d templates, %d clusters\n", len(c.Targets), count, len(c.Clusters))
+	return nil
 }
 
 // checkTemplate finds what can be known of a template's mistakes without data.
@@ -54,7 +56,7 @@ func checkTemplate(c *config.Config, t config.Template) config.Problems {
 		}
 		text = string(content)
 	}
-	parsed, err := render.Parse(t.Name, text, render.Rules{Delims: render.Delims{Left: t.Left, Right: t.Right}})
+	parsed, err := render.Parse(t.Name, text, t.Rules)
 	if err != nil {
 		return config.Problems{config.TemplateProblem(err)}
 	}

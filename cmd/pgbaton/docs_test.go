@@ -165,7 +165,7 @@ func loadSnippet(t *testing.T, s snippet) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, problems := load([]string{path}); len(problems) > 0 {
+	if _, problems := load(sources{paths: []string{path}}); len(problems) > 0 {
 		t.Error(problems)
 	}
 }

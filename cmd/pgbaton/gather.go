@@ -90,7 +90,7 @@ func only(a *assembly, name string) error {
 
 // looking are the flags of the verbs that only look.
 type looking struct {
-	configs []string
+	sources sources
 	state   string
 	target  string // "" is all of them
 	timeout time.Duration
@@ -119,7 +119,7 @@ func (l looking) look(ctx context.Context, std stdio, use func(context.Context, 
 // open loads and assembles for a verb that only looks: a state file takes the
 // place of the store, if one is given.
 func (l looking) open(std stdio) (*assembly, error) {
-	c, problems := load(l.configs)
+	c, problems := load(l.sources)
 	if problems.Fatal() {
 		return nil, problems
 	}

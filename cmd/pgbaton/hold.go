@@ -33,7 +33,7 @@ func holdVerb(std stdio) *cobra.Command {
 			})
 		},
 	}
-	configFlag(cmd, &l.configs)
+	configFlag(cmd, &l.sources.paths)
 	cmd.Flags().StringVar(&l.target, "target", "", "the target, by NAME or KIND.NAME; all that hold by default")
 	cmd.Flags().DurationVar(&limit, "for", time.Minute, "how long at most")
 	cmd.Flags().DurationVar(&l.timeout, "timeout", 30*time.Second, "how long to wait for what is missing")
@@ -112,7 +112,7 @@ func releaseVerb(std stdio) *cobra.Command {
 				return usage(errors.New("name either -config or -state-dir"), cmd.CommandPath())
 			}
 			if dir == "" {
-				c, problems := load(configs)
+				c, problems := load(sources{paths: configs})
 				if problems.Fatal() {
 					return problems
 				}

@@ -29,5 +29,8 @@ func kinds() config.Kinds {
 			"systemd":    func() config.Daemon { return &systemd.Config{} },
 			"docker":     func() config.Daemon { return &docker.Config{} },
 		},
+		Command: func(args []string, timeout string, targets int) config.Daemon {
+			return &exec.Shared{Config: exec.Config{Command: args, Timeout: timeout}, Targets: targets}
+		},
 	}
 }

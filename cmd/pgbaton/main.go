@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 			return usage(errors.New("name a verb"), cmd.CommandPath())
 		},
 	}
-	root.SetArgs(dashes(args))
+	root.SetArgs(dashes(verbless(args)))
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)

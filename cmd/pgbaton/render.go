@@ -14,7 +14,7 @@ import (
 )
 
 func lookingFlags(cmd *cobra.Command, l *looking) {
-	configFlag(cmd, &l.configs)
+	configFlag(cmd, &l.sources.paths)
 	cmd.Flags().StringVar(&l.state, "state", "", "read a state `file` instead of the store")
 	cmd.Flags().StringVar(&l.target, "target", "", "look at this `target` only")
 	cmd.Flags().DurationVar(&l.timeout, "timeout", 30*time.Second, "how long to wait for what is missing")

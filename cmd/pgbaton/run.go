@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,39 +26,51 @@ import (
 const stopLimit = 5 * time.Second
 
 func runVerb(std stdio) *cobra.Command {
-	var paths []string
-	var once, dry bool
+	var sources sources
+	var once, dry, parseOnly bool
 	var timeout time.Duration
+	var flags looseFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "The daemon: keep every target in sync",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case dry:
-				return runDry(cmd.Context(), std, paths, timeout)
-			case once:
-				return runOnce(cmd.Context(), std, paths, timeout)
+			var err error
+			if sources.extra, err = flags.extra(cmd); err != nil {
+				return err
 			}
-			return runDaemon(cmd.Context(), std, paths)
+			if len(sources.paths)+len(sources.extra) == 0 {
+				return usage(errors.New("name a config with -config, or a template with -template"), cmd.CommandPath())
+			}
+			switch {
+			case parseOnly:
+				return checkConfig(std, sources)
+			case dry:
+				return runDry(cmd.Context(), std, sources, timeout)
+			case once:
+				return runOnce(cmd.Context(), std, sources, timeout)
+			}
+			return runDaemon(cmd.Context(), std, sources)
 		},
 	}
-	configFlag(cmd, &paths)
+	cmd.Flags().StringArrayVar(&sources.paths, "config", nil, "config `file` or folder; may be repeated")
+	flags.bind(cmd)
+	cmd.Flags().BoolVar(&parseOnly, "parse-only", false, "check the config and its templates, and exit")
 	cmd.Flags().BoolVar(&once, "once", false, "reconcile once, reload, and exit")
 	cmd.Flags().BoolVar(&dry, "dry", false, "print what would be written, once, and write nothing")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "with -once and -dry: how long to wait for what is missing")
 	return cmd
 }
 
-func runDry(ctx context.Context, std stdio, paths []string, timeout time.Duration) error {
-	return looking{configs: paths, timeout: timeout}.look(ctx, std,
+func runDry(ctx context.Context, std stdio, from sources, timeout time.Duration) error {
+	return looking{sources: from, timeout: timeout}.look(ctx, std,
 		func(_ context.Context, _ *assembly, targets []rendered) error { return show(std, targets, "") })
 }
 
-func runOnce(ctx context.Context, std stdio, paths []string, timeout time.Duration) error {
+func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	c, problems := load(paths)
+	c, problems := load(from)
 	if problems.Fatal() {
 		return problems
 	}
@@ -102,8 +115,8 @@ func named(spec target.Spec, err error) error {
 	return hint.Wrap(fmt.Errorf("%s: %w", spec.ID(), err), "%s", hint.Of(err))
 }
 
-func runDaemon(ctx context.Context, std stdio, paths []string) error {
-	c, problems := load(paths)
+func runDaemon(ctx context.Context, std stdio, from sources) error {
+	c, problems := load(from)
 	if problems.Fatal() {
 		return problems
 	}
@@ -111,8 +124,17 @@ func runDaemon(ctx context.Context, std stdio, paths []string) error {
 	warn(log, problems)
 
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	again := cmp.Or[os.Signal](c.ReloadSignal, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, again)
+	if c.KillSignal != nil {
+		signal.Notify(signals, c.KillSignal)
+	}
 	defer signal.Stop(signals)
+	remove, err := pidFile(c.PIDFile)
+	if err != nil {
+		return err
+	}
+	defer remove()
 
 	d := &daemon{log: log, notify: newNotifier(log)}
 	defer d.notify.close()
@@ -127,8 +149,8 @@ func runDaemon(ctx context.Context, std stdio, paths []string) error {
 	for {
 		select {
 		case s := <-signals:
-			if s == syscall.SIGHUP {
-				d.reload(ctx, paths)
+			if s == again {
+				d.reload(ctx, from)
 				continue
 			}
 			log.Info("stopping", "signal", s.String())
@@ -207,10 +229,10 @@ func (d *daemon) stop(cause error) error {
 }
 
 // reload takes a new config up, if it is good, and else keeps the old one.
-func (d *daemon) reload(ctx context.Context, paths []string) {
+func (d *daemon) reload(ctx context.Context, from sources) {
 	d.notify.reloading()
 	defer func() { d.notify.ready(d.status()) }()
-	c, problems := load(paths)
+	c, problems := load(from)
 	warn(d.log, problems)
 	if problems.Fatal() {
 		d.log.Error("config refused, the old one stays", "problems", len(problems))

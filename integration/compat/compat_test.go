@@ -228,7 +228,7 @@ func ourselves(t *testing.T, server *servertest.ConsulServer) func(*testing.T, s
 	t.Cleanup(func() { _ = local.Close() })
 	stores := map[string]watcher.Store{watcher.Catalog: store, watcher.Local: local}
 	return func(t *testing.T, c scene) outcome {
-		tmpl, err := render.Parse(c.name, c.text, render.Rules{Lenient: true})
+		tmpl, err := render.Parse(c.name, c.text, render.Rules{MissingKeys: true, Relative: true})
 		if err != nil {
 			return outcome{kind: "fails", why: err.Error()}
 		}

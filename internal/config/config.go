@@ -31,6 +31,10 @@ type Config struct {
 	Store     Store
 	Clusters  []Cluster
 	Targets   []Target
+
+	PIDFile      string    // where the process ID is kept; "" is nowhere
+	KillSignal   os.Signal // ends pgbaton beside SIGTERM and SIGINT; nil is none
+	ReloadSignal os.Signal // reads the config anew; nil is SIGHUP
 }
 
 // Store is the store of keys and catalog.
@@ -56,6 +60,10 @@ type Resolver interface{ Resolve(dir string) }
 type Kinds struct {
 	Stores  map[string]func() StoreSettings
 	Daemons map[string]func() Daemon
+
+	// Command is what runs a command for as many targets as share it; one without
+	// a command is told to nobody.
+	Command func(args []string, timeout string, targets int) Daemon
 }
 
 type loader struct {
@@ -71,7 +79,11 @@ type Options struct {
 	Kinds    Kinds
 	Builtin  func(name string) (string, bool) // the text of a built-in template
 	Builtins []string                         // their names
+	Extra    []Extra                          // configs that are no files, after them
 }
+
+// Extra is a config that is no file.
+type Extra struct{ Name, Text string }
 
 // Load reads configs: files, or folders of *.hcl and *.json in order of their
 // names, merged. If it returns Problems that are Fatal, the Config is nil.
@@ -81,9 +93,18 @@ func Load(paths []string, o Options) (*Config, Problems) {
 	for _, path := range paths {
 		files = append(files, l.parse(path)...)
 	}
+	for _, e := range o.Extra {
+		parse := l.parser.ParseHCL
+		if isJSON(e.Text) {
+			parse = l.parser.ParseJSON
+		}
+		file, diags := parse([]byte(e.Text), e.Name)
+		files = append(files, l.readable(e.Name, file, diags))
+	}
+	files = slices.DeleteFunc(files, func(f *hcl.File) bool { return f == nil })
 	var config *Config
 	if !l.problems.Fatal() {
-		config = l.decode(paths[0], hcl.MergeFiles(files))
+		config = l.decode(firstOf(paths, o.Extra), layers(files))
 	}
 	if l.problems.Fatal() {
 		return nil, l.problems
@@ -116,17 +137,34 @@ func (l *loader) parse(path string) []*hcl.File {
 	}
 	var files []*hcl.File
 	for _, p := range paths {
-		parse := l.parser.ParseHCLFile
-		if filepath.Ext(p) == ".json" {
-			parse = l.parser.ParseJSONFile
-		}
-		file, diags := parse(p)
-		l.diagnose(diags)
-		if file != nil {
+		if file := l.parseFile(p); file != nil {
 			files = append(files, file)
 		}
 	}
 	return files
+}
+
+// parseFile reads a file in HCL 2, native or JSON; or in HCL 1, if it has nothing
+// that is pgbaton's own, or if HCL 2 can't read it.
+func (l *loader) parseFile(path string) *hcl.File {
+	if filepath.Ext(path) == ".json" {
+		file, diags := l.parser.ParseJSONFile(path)
+		l.diagnose(diags)
+		return file
+	}
+	file, diags := l.parser.ParseHCLFile(path)
+	return l.readable(path, file, diags)
+}
+
+// readable is a file as it was parsed, or else as HCL 1 has it.
+func (l *loader) readable(path string, file *hcl.File, diags hcl.Diagnostics) *hcl.File {
+	if file != nil && (diags.HasErrors() || isLoose(file.Body) || computes(file.Body)) {
+		if old, err := parseLegacy(path, file.Bytes); err == nil {
+			return old
+		}
+	}
+	l.diagnose(diags)
+	return file
 }
 
 // reason is an error of a path without the path, which stands before it.
@@ -145,6 +183,16 @@ type top struct {
 	StateDir  string         `hcl:"state_dir,optional"`
 	Clusters  []clusterBlock `hcl:"cluster,block"`
 	Targets   []targetBlock  `hcl:"target,block"`
+
+	// What consul-template's configs have beside.
+	Loose        []looseBlock     `hcl:"template,block"`
+	Wait         *waitBlock       `hcl:"wait,block"`
+	Delimiters   *delimitersBlock `hcl:"default_delimiters,block"`
+	PIDFile      string           `hcl:"pid_file,optional"`
+	KillSignal   string           `hcl:"kill_signal,optional"`
+	ReloadSignal string           `hcl:"reload_signal,optional"`
+	MaxStale     string           `hcl:"max_stale,optional"`
+	QueryWait    string           `hcl:"block_query_wait,optional"`
 }
 
 func (l *loader) decode(first string, body hcl.Body) *Config {
@@ -153,12 +201,17 @@ func (l *loader) decode(first string, body hcl.Body) *Config {
 	for _, kind := range stores {
 		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: kind})
 	}
+	known := names(schema)
+	for _, name := range slices.Sorted(maps.Keys(refused)) {
+		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: name})
+	}
 	content, diags := body.Content(schema)
-	l.diagnose(diags, names(schema)...)
+	l.diagnose(diags, known...)
+	l.refuse(content.Blocks)
 
 	// A second look through gohcl fills the plain part in.
 	storeSchema := &hcl.BodySchema{}
-	for _, kind := range stores {
+	for _, kind := range slices.Concat(stores, slices.Collect(maps.Keys(refused))) {
 		storeSchema.Blocks = append(storeSchema.Blocks, hcl.BlockHeaderSchema{Type: kind})
 	}
 	_, rest, _ := body.PartialContent(storeSchema)
@@ -166,6 +219,9 @@ func (l *loader) decode(first string, body hcl.Body) *Config {
 	diags = gohcl.DecodeBody(rest, nil, &t)
 	l.diagnose(without(diags, l.problems))
 
+	if strings.EqualFold(t.LogLevel, "err") {
+		t.LogLevel = "error" // consul-template's word
+	}
 	c := &Config{
 		LogLevel: cmp.Or(t.LogLevel, "info"), LogFormat: t.LogFormat, StateDir: cmp.Or(t.StateDir, stateDir()),
 	}
@@ -184,6 +240,8 @@ func (l *loader) decode(first string, body hcl.Body) *Config {
 	for _, b := range t.Targets {
 		c.Targets = append(c.Targets, l.target(b))
 	}
+	c.Targets = append(c.Targets, l.loose(t)...)
+	l.process(content, t, c)
 	l.checkNames(c, first)
 	return c
 }
@@ -212,12 +270,15 @@ func (l *loader) store(content *hcl.BodyContent, stores []string, c *Config) {
 		if !slices.Contains(stores, b.Type) {
 			continue
 		}
-		if used != nil {
+		if used != nil && (used.Type != b.Type || used.DefRange.Filename == b.DefRange.Filename) {
 			l.errorf(b.DefRange, "keep one of them", "a second store, %s: there is %s already", b.Type, used.Type)
 			continue
 		}
+		settings := c.Store.Settings
+		if used == nil {
+			settings = l.kinds.Stores[b.Type]()
+		}
 		used = b
-		settings := l.kinds.Stores[b.Type]()
 		l.settings(b.Body, settings)
 		if r, ok := settings.(Resolver); ok {
 			r.Resolve(folder(b.DefRange))
@@ -270,7 +331,7 @@ func (l *loader) checkNames(c *Config, first string) {
 	}
 	for _, t := range c.Targets {
 		id := t.Kind + " " + t.Name
-		if targets[id] {
+		if targets[id] && !t.Loose { // their paths tell them apart, below
 			l.errorf(t.Range, "", "target %s is there twice", id)
 		}
 		targets[id] = true

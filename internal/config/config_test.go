@@ -35,29 +35,54 @@ func (p *plain) Follow(context.Context, []reload.File, reload.Mark) (reload.Mark
 	return reload.Mark{}, nil
 }
 
+// told is a command as the config has it.
+type told struct {
+	plain
+	args    []string
+	timeout string
+	targets int
+}
+
 // shelf is a store with a path.
 type shelf struct {
 	Path string `hcl:"path,optional"`
 }
 
 func (s *shelf) Open() (watcher.Store, error) { return nil, errors.New("not opened in tests") }
-func (s *shelf) Resolve(dir string)           { s.Path = filepath.Join(dir, s.Path) }
+func (s *shelf) Resolve(dir string) {
+	if !filepath.IsAbs(s.Path) {
+		s.Path = filepath.Join(dir, s.Path)
+	}
+}
 
 func load(t *testing.T, name, text string) (*Config, Problems, string) {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, name)
+	write(t, path, text)
+	c, problems := Load([]string{path}, options())
+	return c, problems, dir
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, problems := Load([]string{path}, Options{
+}
+
+func options(extra ...Extra) Options {
+	return Options{
 		Kinds: Kinds{
 			Stores:  map[string]func() StoreSettings{"consul": func() StoreSettings { return &shelf{} }, "file": func() StoreSettings { return &shelf{} }},
 			Daemons: map[string]func() Daemon{"plain": func() Daemon { return &plain{} }},
+			Command: func(args []string, timeout string, targets int) Daemon {
+				return &told{plain{}, args, timeout, targets}
+			},
 		},
 		Builtin: func(name string) (string, bool) { return `{{ var "port" 1 }}`, name == "x.cfg" }, Builtins: []string{"x.cfg"},
-	})
-	return c, problems, dir
+		Extra: extra,
+	}
 }
 
 const whole = `
@@ -138,7 +163,7 @@ func TestLoad(t *testing.T) {
 	}
 	x, y := a.Templates[0], a.Templates[1]
 	if x.Name != "builtin:x.cfg" || x.Destination != filepath.Join(dir, "out/x") || *x.Perms != fs.FileMode(0o640) ||
-		x.User != "postgres" || x.Group != "12" || !x.Backup || !x.MakeDirs || x.Left != "[[" || x.Right != "]]" {
+		x.User != "postgres" || x.Group != "12" || !x.Backup || !x.MakeDirs || x.Rules.Delims.Left != "[[" || x.Rules.Delims.Right != "]]" {
 		t.Errorf("template: %+v", x)
 	}
 	if y.Destination != "/etc/y" || y.Perms != nil || !strings.HasPrefix(y.Text, "{{ var") || y.Name != "contents for /etc/y" {
@@ -218,6 +243,7 @@ func TestJSON(t *testing.T) {
 // never a panic.
 func FuzzLoad(f *testing.F) {
 	f.Add(whole)
+	f.Add("template {\n source = \"a\" destination = \"/x\" perms = 0640 wait = \"1s:2s\" command = \"${x}\"\n}\nconsul = { address = \"a\" }\n")
 	f.Add("target \"plain\" \"a\" {\n template {\n contents = <<EOT\nx\nEOT\n destination = \"/x\"\n}\n}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, problems, _ := load(t, "c.hcl", text)

@@ -32,6 +32,7 @@ type Target struct {
 	Hold         bool     // clients wait while the leader changes
 	OnChange     []string // a command to run after the leader changed
 	Settings     Daemon
+	Loose        bool // a template block at the top level: an empty service is as good as any
 	Range        hcl.Range
 }
 
@@ -40,7 +41,7 @@ type Template struct {
 	Source      string // a file; "" if Text is the template
 	Name        string // what errors call it
 	Text        string
-	Left, Right string // delimiters
+	Rules       render.Rules
 	Destination string
 	Perms       *fs.FileMode
 	User, Group string // names or numbers; "" keeps
@@ -66,10 +67,11 @@ type targetBlock struct {
 }
 
 type waitBlock struct {
-	Min   string    `hcl:"min,optional"`
-	Max   string    `hcl:"max,optional"`
-	Body  hcl.Body  `hcl:",body"`
-	Range hcl.Range `hcl:",def_range"`
+	Enabled *bool     `hcl:"enabled,optional"` // nil is true
+	Min     string    `hcl:"min,optional"`
+	Max     string    `hcl:"max,optional"`
+	Body    hcl.Body  `hcl:",body"`
+	Range   hcl.Range `hcl:",def_range"`
 }
 
 type templateBlock struct {
@@ -97,10 +99,7 @@ func (l *loader) target(b targetBlock) Target {
 		l.errorf(where(b.Body, "check_timeout", b.Range), "the kind's own check has its time limit in timeout", "check_timeout without check has no effect")
 	}
 	if b.Wait != nil {
-		t.WaitMin, t.WaitMax = l.duration(where(b.Wait.Body, "min", b.Wait.Range), "min", b.Wait.Min), l.duration(where(b.Wait.Body, "max", b.Wait.Range), "max", b.Wait.Max)
-		if t.WaitMax > 0 && t.WaitMax < t.WaitMin {
-			l.errorf(b.Wait.Range, "", "wait: max is shorter than min")
-		}
+		t.WaitMin, t.WaitMax = l.wait(*b.Wait)
 	}
 	if b.Vars != cty.NilVal && !b.Vars.IsNull() {
 		vars, ok := fromCty(b.Vars).(map[string]any)
@@ -149,7 +148,7 @@ func (l *loader) target(b targetBlock) Target {
 
 func (l *loader) template(b templateBlock) Template {
 	t := Template{
-		Left: b.Left, Right: b.Right, User: b.User, Group: b.Group, MakeDirs: b.MakeDirs, Backup: b.Backup, Range: b.Range,
+		Rules: render.Rules{Delims: render.Delims{Left: b.Left, Right: b.Right}}, User: b.User, Group: b.Group, MakeDirs: b.MakeDirs, Backup: b.Backup, Range: b.Range,
 	}
 	var err error
 	if t.Destination, err = besides(b.Range, b.Destination); err != nil || b.Destination == "" {
@@ -197,7 +196,7 @@ func (l *loader) unused(t Target, body hcl.Body) {
 		if tmpl.Source != "" {
 			return
 		}
-		parsed, err := render.Parse(tmpl.Name, tmpl.Text, render.Rules{Delims: render.Delims{Left: tmpl.Left, Right: tmpl.Right}})
+		parsed, err := render.Parse(tmpl.Name, tmpl.Text, tmpl.Rules)
 		if err != nil {
 			return // reported with its own place
 		}

@@ -21,7 +21,8 @@ import (
 // listener is a process that says which signals it got.
 func listener(t *testing.T) (p *servertest.Process, pidFile string) {
 	t.Helper()
-	p = servertest.Start(t, exec.Command("/bin/sh", "-c",
+	// A shell cannot trap what was ignored before it began, as under nohup.
+	p = servertest.Start(t, exec.Command("env", "--default-signal=HUP", "/bin/sh", "-c",
 		"for s in HUP USR1 USR2; do trap \"echo got $s\" $s; done; echo ready; while :; do sleep 0.02; done"))
 	servertest.Eventually(t, "the listener is ready", says(p, "ready"))
 	return p, servertest.File(t, filepath.Join(t.TempDir(), "pid"), fmt.Sprintf("%d\n", p.Pid()), 0o644)

@@ -28,13 +28,47 @@ type Config struct {
 	Datacenter string `hcl:"datacenter,optional"` // "" is the agent's own
 	Auth       *Auth  `hcl:"auth,block"`          // nil is no basic authentication
 	SSL        *SSL   `hcl:"ssl,block"`           // nil is plain HTTP, unless the address says https
+	Namespace  string `hcl:"namespace,optional"`  // "" is the token's own
+	Partition  string `hcl:"partition,optional"`  // "" is the agent's own
 	Wait       string `hcl:"block_query_wait,optional"`
+
+	// consul-template's, without an effect: pgbaton never gives up, waits two
+	// seconds at most before it tries again, and tunes its own connections.
+	Retry     *Retry     `hcl:"retry,block"`
+	Transport *Transport `hcl:"transport,block"`
+}
+
+// Retry is how consul-template tries again.
+type Retry struct {
+	Enabled    *bool  `hcl:"enabled,optional"`
+	Attempts   *int   `hcl:"attempts,optional"`
+	Backoff    string `hcl:"backoff,optional"`
+	MaxBackoff string `hcl:"max_backoff,optional"`
+}
+
+// Transport is how consul-template connects.
+type Transport struct {
+	DialKeepAlive       string `hcl:"dial_keep_alive,optional"`
+	DialTimeout         string `hcl:"dial_timeout,optional"`
+	DisableKeepAlives   *bool  `hcl:"disable_keep_alives,optional"`
+	IdleConnTimeout     string `hcl:"idle_conn_timeout,optional"`
+	MaxIdleConns        *int   `hcl:"max_idle_conns,optional"`
+	MaxIdleConnsPerHost *int   `hcl:"max_idle_conns_per_host,optional"`
+	TLSHandshakeTimeout string `hcl:"tls_handshake_timeout,optional"`
+}
+
+// QueryWait sets how long Consul may hold a query, unless the block does.
+func (c *Config) QueryWait(text string) {
+	if c.Wait == "" {
+		c.Wait = text
+	}
 }
 
 // Auth is HTTP basic authentication.
 type Auth struct {
-	Username string `hcl:"username"`
-	Password string `hcl:"password"`
+	Enabled  *bool  `hcl:"enabled,optional"` // nil is true: the block is there
+	Username string `hcl:"username,optional"`
+	Password string `hcl:"password,optional"`
 }
 
 // SSL is the TLS of the connection.
@@ -77,10 +111,16 @@ func (c *Config) Open() (watcher.Store, error) {
 	if c.TokenFile != "" {
 		conf.TokenFile = c.TokenFile
 	}
+	if c.Namespace != "" {
+		conf.Namespace = c.Namespace
+	}
+	if c.Partition != "" {
+		conf.Partition = c.Partition
+	}
 	if c.Datacenter != "" {
 		conf.Datacenter = c.Datacenter
 	}
-	if c.Auth != nil {
+	if c.Auth != nil && (c.Auth.Enabled == nil || *c.Auth.Enabled) {
 		conf.HttpAuth = &api.HttpBasicAuth{Username: c.Auth.Username, Password: c.Auth.Password}
 	}
 	if s := c.SSL; s != nil && (s.Enabled == nil || *s.Enabled) {

@@ -1,0 +1,273 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"golang.org/x/sys/unix"
+
+	"github.com/pgbaton/pgbaton/render"
+)
+
+// LooseKind is the kind of a target that a template block at the top level is:
+// one file, as consul-template's users write it.
+const LooseKind = "template"
+
+// looseBlock is a template block at the top level.
+type looseBlock struct {
+	Source      string     `hcl:"source,optional"`
+	Contents    *string    `hcl:"contents,optional"`
+	Destination string     `hcl:"destination"`
+	Command     cty.Value  `hcl:"command,optional"`
+	Timeout     string     `hcl:"command_timeout,optional"`
+	Perms       string     `hcl:"perms,optional"`
+	User        string     `hcl:"user,optional"`
+	Group       string     `hcl:"group,optional"`
+	MakeDirs    *bool      `hcl:"create_dest_dirs,optional"` // nil is true
+	Backup      bool       `hcl:"backup,optional"`
+	Strict      bool       `hcl:"error_on_missing_key,optional"`
+	Fatal       *bool      `hcl:"error_fatal,optional"`
+	Left        string     `hcl:"left_delimiter,optional"`
+	Right       string     `hcl:"right_delimiter,optional"`
+	Denied      []string   `hcl:"function_denylist,optional"`
+	Sandbox     string     `hcl:"sandbox_path,optional"`
+	Wait        *waitBlock `hcl:"wait,block"`
+	Body        hcl.Body   `hcl:",body"`
+	Range       hcl.Range  `hcl:",def_range"`
+}
+
+// delimiters is the block default_delimiters.
+type delimitersBlock struct {
+	Left  string `hcl:"left,optional"`
+	Right string `hcl:"right,optional"`
+}
+
+// sharing are targets with one command.
+type sharing struct {
+	command []string
+	timeout string
+	targets []int
+	at      hcl.Range
+}
+
+// loose makes targets of the template blocks at the top level. Those that have a
+// command in common share its runs.
+func (l *loader) loose(t top) []Target {
+	var targets []Target
+	shared := map[string]*sharing{}
+	for _, b := range t.Loose {
+		command := l.command(b)
+		key := fmt.Sprintf("%q %s", command, b.Timeout)
+		if shared[key] == nil {
+			shared[key] = &sharing{command: command, timeout: b.Timeout, at: where(b.Body, "command", b.Range)}
+		}
+		shared[key].targets = append(shared[key].targets, len(targets))
+		targets = append(targets, l.looseTarget(b, t))
+	}
+	for _, s := range shared {
+		settings := l.kinds.Command(s.command, s.timeout, len(s.targets))
+		if _, err := settings.Daemon(hclog.NewNullLogger()); err != nil {
+			l.at(s.at, err)
+		}
+		for _, i := range s.targets {
+			targets[i].Settings = settings
+		}
+	}
+	return targets
+}
+
+func (l *loader) looseTarget(b looseBlock, t top) Target {
+	target := Target{Kind: LooseKind, Loose: true, Range: b.Range}
+	if b.Destination == "" {
+		return target // it is said already
+	}
+	if b.Contents != nil && strings.HasPrefix(b.Source, "builtin:") {
+		l.errorf(b.Range, "", "a template has either source or contents")
+	}
+	// Paths begin at the working directory, as consul-template has them.
+	source, destination := b.Source, absolute(b.Destination)
+	if source != "" && !strings.HasPrefix(source, "builtin:") {
+		source = absolute(source)
+	}
+	tmpl := l.template(templateBlock{
+		Source: source, Contents: b.Contents, Destination: destination, Perms: b.Perms, User: b.User, Group: b.Group,
+		MakeDirs: b.MakeDirs == nil || *b.MakeDirs, Backup: b.Backup, Body: b.Body, Range: b.Range,
+	})
+	tmpl.Rules = render.Rules{Delims: render.Delims{Left: b.Left, Right: b.Right}, MissingKeys: !b.Strict, Relative: true, Denied: b.Denied}
+	if b.Sandbox != "" {
+		tmpl.Rules.Sandbox = absolute(b.Sandbox)
+	}
+	if d := t.Delimiters; d != nil {
+		tmpl.Rules.Delims.Left, tmpl.Rules.Delims.Right = or(b.Left, d.Left), or(b.Right, d.Right)
+	}
+	target.Name, target.Templates = looseName(destination), []Template{tmpl}
+	wait := b.Wait
+	if wait == nil {
+		wait = t.Wait
+	}
+	if wait != nil {
+		target.WaitMin, target.WaitMax = l.wait(*wait)
+		if target.WaitMax == 0 {
+			target.WaitMax = 4 * target.WaitMin // consul-template's own
+		}
+	}
+	if b.Fatal != nil && *b.Fatal {
+		l.add(warning(where(b.Body, "error_fatal", b.Range), "error_fatal = true has no effect: an error of one template never ends pgbaton",
+			"it is logged, and tried again when something changes"))
+	}
+	return target
+}
+
+// command is a text, which a shell reads, or a list, which none does. Nil is no
+// command.
+func (l *loader) command(b looseBlock) []string {
+	if b.Command == cty.NilVal || b.Command.IsNull() {
+		return nil
+	}
+	var args []string
+	switch v := fromCty(b.Command).(type) {
+	case string:
+		if v = strings.TrimSpace(v); v != "" {
+			args = []string{v}
+		}
+	case []any:
+		for _, arg := range v {
+			args = append(args, fmt.Sprint(arg))
+		}
+	default:
+		l.errorf(where(b.Body, "command", b.Range), `a text, which sh reads, or a list, as in ["systemctl", "reload", "nginx"]`, "command is neither a text nor a list")
+	}
+	if len(args) == 1 {
+		return []string{"sh", "-c", args[0]}
+	}
+	return args
+}
+
+// process reads what concerns the process as a whole.
+func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
+	at := func(name string) hcl.Range {
+		if a := content.Attributes[name]; a != nil {
+			return a.Range
+		}
+		return content.MissingItemRange
+	}
+	if t.PIDFile != "" {
+		c.PIDFile = absolute(t.PIDFile)
+	}
+	for name, into := range map[string]*os.Signal{"kill_signal": &c.KillSignal, "reload_signal": &c.ReloadSignal} {
+		text := map[string]string{"kill_signal": t.KillSignal, "reload_signal": t.ReloadSignal}[name]
+		if text == "" {
+			continue
+		}
+		n := unix.SignalNum(strings.ToUpper(text))
+		if n == 0 {
+			l.errorf(at(name), `as in "SIGUSR1"`, "%s: there is no signal %q", name, text)
+			continue
+		}
+		*into = n
+	}
+	if t.MaxStale != "" {
+		l.duration(at("max_stale"), "max_stale", t.MaxStale)
+		l.add(warning(at("max_stale"), "max_stale has no effect: pgbaton decides nothing from stale reads", "leave it out"))
+	}
+	if w, takes := c.Store.Settings.(interface{ QueryWait(string) }); takes && t.QueryWait != "" {
+		l.duration(at("block_query_wait"), "block_query_wait", t.QueryWait)
+		w.QueryWait(t.QueryWait)
+	}
+}
+
+// isLoose says whether a config has template blocks, and none of pgbaton's own
+// kind.
+func isLoose(body hcl.Body) bool {
+	b, native := body.(*hclsyntax.Body)
+	if !native {
+		return false
+	}
+	loose := false
+	for _, block := range b.Blocks {
+		switch block.Type {
+		case "target", "cluster", "file":
+			return false
+		case "template":
+			loose = true
+		}
+	}
+	return loose
+}
+
+// computes says whether values of a body are more than they say, which no config
+// of pgbaton's is: then what looks like an expression is plain text.
+func computes(body hcl.Body) bool {
+	b, native := body.(*hclsyntax.Body)
+	if !native {
+		return false
+	}
+	for _, a := range b.Attributes {
+		if len(a.Expr.Variables()) > 0 {
+			return true
+		}
+		if _, diags := a.Expr.Value(nil); diags.HasErrors() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(b.Blocks, func(block *hclsyntax.Block) bool { return computes(block.Body) })
+}
+
+// refused are blocks of consul-template's that speak of other stores.
+var refused = map[string]string{
+	"vault": "pgbaton does not read Vault: let Vault's own agent render what needs its secrets",
+	"nomad": "pgbaton does not read Nomad",
+}
+
+// refuse names blocks that pgbaton does not know, each in its place.
+func (l *loader) refuse(blocks hcl.Blocks) {
+	for _, b := range blocks {
+		if advice, is := refused[b.Type]; is {
+			l.errorf(b.DefRange, advice, "%s is not supported", b.Type)
+		}
+	}
+}
+
+func warning(at hcl.Range, message, advice string) Problem {
+	return Problem{File: at.Filename, Line: at.Start.Line, Column: at.Start.Column, Message: message, Hint: advice, Warning: true}
+}
+
+// looseName makes a name of a path.
+func looseName(path string) string {
+	return regexp.MustCompile(`[^A-Za-z0-9_.-]+`).ReplaceAllString(strings.Trim(path, "/"), "-")
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// wait reads a wait block.
+func (l *loader) wait(b waitBlock) (least, most time.Duration) {
+	if b.Enabled != nil && !*b.Enabled {
+		return 0, 0
+	}
+	least, most = l.duration(where(b.Body, "min", b.Range), "min", b.Min), l.duration(where(b.Body, "max", b.Range), "max", b.Max)
+	if most > 0 && most < least {
+		l.errorf(b.Range, "", "wait: max is shorter than min")
+	}
+	return least, most
+}
