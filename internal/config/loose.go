@@ -212,14 +212,29 @@ func computes(body hcl.Body) bool {
 		return false
 	}
 	for _, a := range b.Attributes {
-		if len(a.Expr.Variables()) > 0 {
-			return true
-		}
-		if _, diags := a.Expr.Value(nil); diags.HasErrors() {
+		if !isPlain(a.Expr) {
 			return true
 		}
 	}
 	return slices.ContainsFunc(b.Blocks, func(block *hclsyntax.Block) bool { return computes(block.Body) })
+}
+
+// isPlain says whether an expression is what it says: nothing is evaluated to
+// tell.
+func isPlain(e hclsyntax.Expression) bool {
+	switch e := e.(type) {
+	case *hclsyntax.LiteralValueExpr:
+		return true
+	case *hclsyntax.UnaryOpExpr: // -1
+		return isPlain(e.Val)
+	case *hclsyntax.TemplateExpr:
+		return !slices.ContainsFunc(e.Parts, func(part hclsyntax.Expression) bool { return !isPlain(part) })
+	case *hclsyntax.TupleConsExpr:
+		return !slices.ContainsFunc(e.Exprs, func(element hclsyntax.Expression) bool { return !isPlain(element) })
+	case *hclsyntax.ObjectConsExpr:
+		return !slices.ContainsFunc(e.Items, func(item hclsyntax.ObjectConsItem) bool { return !isPlain(item.ValueExpr) })
+	}
+	return false
 }
 
 // refused are blocks of consul-template's that speak of other stores.
