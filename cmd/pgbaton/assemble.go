@@ -175,8 +175,9 @@ func (a *assembly) holdTimeout(cluster string) time.Duration {
 	return 0
 }
 
-// newLogger logs to standard error, in colour if a person looks.
-func newLogger(c *config.Config, std stdio) hclog.Logger {
+// newLogger logs to standard error, in colour if a person looks, and wherever
+// else the config wants it.
+func newLogger(c *config.Config, std stdio) (hclog.Logger, error) {
 	o := &hclog.LoggerOptions{
 		Name: "pgbaton", Level: hclog.LevelFromString(c.LogLevel), Output: std.err,
 		JSONFormat: c.LogFormat == "json", TimeFormat: time.RFC3339Nano,
@@ -185,5 +186,25 @@ func newLogger(c *config.Config, std stdio) hclog.Logger {
 		o.Color = hclog.AutoColor
 		o.TimeFormat = "15:04:05.000"
 	}
-	return hclog.New(o)
+	log := hclog.NewInterceptLogger(o)
+	beside := func(w io.Writer) {
+		log.RegisterSink(hclog.NewSinkAdapter(&hclog.LoggerOptions{
+			Level: hclog.LevelFromString(c.LogLevel), Output: w, JSONFormat: o.JSONFormat, TimeFormat: time.RFC3339Nano,
+		}))
+	}
+	if c.Syslog != nil {
+		w, err := openSyslog(*c.Syslog)
+		if err != nil {
+			return nil, err
+		}
+		beside(w)
+	}
+	if c.LogFile != nil {
+		w, err := openLogFile(*c.LogFile)
+		if err != nil {
+			return nil, err
+		}
+		beside(w)
+	}
+	return log, nil
 }

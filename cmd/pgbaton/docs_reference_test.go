@@ -68,7 +68,10 @@ func settings(t *testing.T) map[string][]setting {
 		reflected("target "+strconv.Quote(name), reflect.TypeOf(daemon()), all)
 	}
 	// The common blocks are internal/config's own: they are read from its source.
-	headings := map[string]string{"top": "Top level", "clusterBlock": "cluster", "targetBlock": "target", "MemberAPI": "cluster: api", "MemberSQL": "cluster: sql", "looseBlock": "template", "delimitersBlock": "default_delimiters"}
+	headings := map[string]string{
+		"top": "Top level", "clusterBlock": "cluster", "targetBlock": "target", "MemberAPI": "cluster: api", "MemberSQL": "cluster: sql", "looseBlock": "template", "delimitersBlock": "default_delimiters",
+		"execBlock": "exec", "envBlock": "exec: env", "syslogBlock": "syslog", "logFileBlock": "log_file", "deduplicateBlock": "deduplicate",
+	}
 	paths, err := filepath.Glob("../../internal/config/*.go")
 	if err != nil {
 		t.Fatal(err)

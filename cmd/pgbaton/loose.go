@@ -18,7 +18,8 @@ import (
 type looseFlags struct {
 	templates []string
 	values    map[string]*string // by flag
-	ssl       map[string]*bool
+	on        map[string]*bool
+	many      map[string]*[]string
 }
 
 // places are where a flag's value belongs: the names of blocks, and a setting.
@@ -40,21 +41,58 @@ var places = map[string][]string{
 	"consul-ssl-cert":         {"consul", "ssl", "cert"},
 	"consul-ssl-key":          {"consul", "ssl", "key"},
 	"consul-ssl-server-name":  {"consul", "ssl", "server_name"},
+
+	"consul-retry-attempts":                    {"consul", "retry", "attempts"},
+	"consul-retry-backoff":                     {"consul", "retry", "backoff"},
+	"consul-retry-max-backoff":                 {"consul", "retry", "max_backoff"},
+	"consul-transport-dial-keep-alive":         {"consul", "transport", "dial_keep_alive"},
+	"consul-transport-dial-timeout":            {"consul", "transport", "dial_timeout"},
+	"consul-transport-max-idle-conns-per-host": {"consul", "transport", "max_idle_conns_per_host"},
+	"consul-transport-tls-handshake-timeout":   {"consul", "transport", "tls_handshake_timeout"},
+
+	"exec":                 {"exec", "command"},
+	"exec-kill-signal":     {"exec", "kill_signal"},
+	"exec-kill-timeout":    {"exec", "kill_timeout"},
+	"exec-reload-signal":   {"exec", "reload_signal"},
+	"exec-splay":           {"exec", "splay"},
+	"log-file":             {"log_file", "path"},
+	"log-rotate-bytes":     {"log_file", "log_rotate_bytes"},
+	"log-rotate-duration":  {"log_file", "log_rotate_duration"},
+	"log-rotate-max-files": {"log_file", "log_rotate_max_files"},
+	"syslog-facility":      {"syslog", "facility"},
+	"syslog-name":          {"syslog", "name"},
+}
+
+// lists are those that may be repeated.
+var lists = map[string][]string{
+	"exec-env-custom":    {"exec", "env", "custom"},
+	"exec-env-allowlist": {"exec", "env", "allowlist"},
+	"exec-env-denylist":  {"exec", "env", "denylist"},
 }
 
 // switches are those that are on or off.
 var switches = map[string][]string{
 	"consul-ssl":        {"consul", "ssl", "enabled"},
 	"consul-ssl-verify": {"consul", "ssl", "verify"},
+
+	"consul-retry":                         {"consul", "retry", "enabled"},
+	"consul-transport-disable-keep-alives": {"consul", "transport", "disable_keep_alives"},
+	"dedup":                                {"deduplicate", "enabled"},
+	"exec-env-pristine":                    {"exec", "env", "pristine"},
+	"syslog":                               {"syslog", "enabled"},
+	"template-error-fatal":                 {"template_error_fatal"},
 }
 
 func (f *looseFlags) bind(cmd *cobra.Command) {
-	f.values, f.ssl = map[string]*string{}, map[string]*bool{}
+	f.values, f.on, f.many = map[string]*string{}, map[string]*bool{}, map[string]*[]string{}
 	for flag, place := range places {
 		f.values[flag] = cmd.Flags().String(flag, "", "as "+strings.Join(place, ".")+" of a config")
 	}
 	for flag, place := range switches {
-		f.ssl[flag] = cmd.Flags().Bool(flag, false, "as "+strings.Join(place, ".")+" of a config")
+		f.on[flag] = cmd.Flags().Bool(flag, false, "as "+strings.Join(place, ".")+" of a config")
+	}
+	for flag, place := range lists {
+		f.many[flag] = cmd.Flags().StringArray(flag, nil, "as "+strings.Join(place, ".")+" of a config; may be repeated")
 	}
 	f.values["wait"] = cmd.Flags().String("wait", "", "as wait of a config: `MIN[:MAX]`")
 	f.values["consul-auth"] = cmd.Flags().String("consul-auth", "", "as consul.auth of a config: `USER[:PASSWORD]`")
@@ -84,7 +122,16 @@ func (f *looseFlags) extra(cmd *cobra.Command) ([]config.Extra, error) {
 	}
 	for flag, place := range switches {
 		if cmd.Flags().Changed(flag) {
-			set(place, cty.BoolVal(*f.ssl[flag]))
+			set(place, cty.BoolVal(*f.on[flag]))
+		}
+	}
+	for flag, place := range lists {
+		var list []cty.Value
+		for _, text := range *f.many[flag] {
+			list = append(list, cty.StringVal(text))
+		}
+		if len(list) > 0 {
+			set(place, cty.ListVal(list))
 		}
 	}
 	if text := *f.values["wait"]; text != "" {
@@ -111,6 +158,9 @@ func (f *looseFlags) extra(cmd *cobra.Command) ([]config.Extra, error) {
 		given = true
 	}
 	var list []config.Extra
+	if level := os.Getenv("CONSUL_TEMPLATE_LOG"); level != "" && !cmd.Flags().Changed("log-level") {
+		list = append(list, config.Extra{Name: "CONSUL_TEMPLATE_LOG", Text: fmt.Sprintf("log_level = %q\n", level), First: true})
+	}
 	if text := os.Getenv("CT_LOCAL_CONFIG"); text != "" {
 		list = append(list, config.Extra{Name: "CT_LOCAL_CONFIG", Text: text})
 	}

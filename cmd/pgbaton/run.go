@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/target"
 )
@@ -74,7 +76,11 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 	if problems.Fatal() {
 		return problems
 	}
-	log := newLogger(c, std)
+	log, err := newLogger(c, std)
+	if err != nil {
+		return err
+	}
+	warn(log, problems)
 	a, err := assemble(c, true, log)
 	if err != nil {
 		return err
@@ -103,7 +109,23 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 		}
 	}
 	done()
-	return errors.Join(append(errs, g.Wait())...)
+	if err := errors.Join(append(errs, g.Wait())...); err != nil || c.Exec == nil {
+		return err
+	}
+	return runChild(ctx, c.Exec)
+}
+
+// runChild runs the child process to its end, or ours.
+func runChild(ctx context.Context, child *proc.Child) error {
+	if err := child.Start(); err != nil {
+		return childError(err)
+	}
+	select {
+	case err := <-child.Ended():
+		return childError(err)
+	case <-ctx.Done():
+		return child.Stop(context.WithoutCancel(ctx))
+	}
 }
 
 // named says which target an error is of, unless it says so itself.
@@ -120,7 +142,10 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	if problems.Fatal() {
 		return problems
 	}
-	log := newLogger(c, std)
+	log, err := newLogger(c, std)
+	if err != nil {
+		return err
+	}
 	warn(log, problems)
 
 	signals := make(chan os.Signal, 4)
@@ -136,8 +161,13 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	}
 	defer remove()
 
-	d := &daemon{log: log, notify: newNotifier(log)}
+	d := &daemon{log: log, notify: newNotifier(log), child: mind(ctx, c.Exec, log)}
 	defer d.notify.close()
+	defer func() { d.child.stop() }()
+	forward := forwarded(c)
+	if len(forward) > 0 {
+		signal.Notify(signals, forward...)
+	}
 	a, err := assemble(c, true, log)
 	if err != nil {
 		return err
@@ -153,13 +183,25 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 				d.reload(ctx, from)
 				continue
 			}
+			if slices.Contains(forward, s) {
+				if err := d.child.child.Signal(s.(syscall.Signal)); err != nil {
+					log.Error("signal not passed on", "error", err)
+				}
+				continue
+			}
 			log.Info("stopping", "signal", s.String())
 			d.notify.stopping()
+			d.child.stop() // first: it may still need what is rendered
 			return d.stop(nil)
+		case err := <-d.child.Over():
+			log.Info("stopping", "reason", "the child process is over")
+			d.notify.stopping()
+			return errors.Join(childError(err), d.stop(nil))
 		case <-ctx.Done():
 			return d.stop(nil)
 		case <-d.changed:
 			d.notify.status(d.status())
+			d.child.sync(d.loops)
 		case <-watchdog:
 			d.notify.alive()
 		}
@@ -181,6 +223,17 @@ type daemon struct {
 	cancel  context.CancelCauseFunc
 	group   *errgroup.Group
 	current *assembly
+	child   *minder // nil if there is none
+}
+
+// forwarded are the signals that a child process gets from us.
+func forwarded(c *config.Config) []os.Signal {
+	if c.Exec == nil {
+		return nil
+	}
+	return slices.DeleteFunc([]os.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT, syscall.SIGWINCH}, func(s os.Signal) bool {
+		return s == c.KillSignal || s == c.ReloadSignal
+	})
 }
 
 // start runs an assembly. One that ran before has ended: its leaders are taken
@@ -248,6 +301,12 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 		d.log.Error("stopping the old config", "error", err)
 	}
 	d.log.SetLevel(hclog.LevelFromString(c.LogLevel))
+	if old := d.child; old != nil && c.Exec != nil && old.child.Same(c.Exec) {
+		// It goes on as it is.
+	} else {
+		old.stop()
+		d.child = mind(ctx, c.Exec, d.log)
+	}
 	d.start(ctx, a)
 	d.log.Info("config taken up", "targets", len(c.Targets), "clusters", len(c.Clusters))
 }

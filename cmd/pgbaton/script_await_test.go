@@ -25,7 +25,7 @@ func awaits(ts *testscript.TestScript, _ bool, args []string) {
 
 // signals NAME PIDFILE sends a signal to the process that wrote a PID file.
 func signals(ts *testscript.TestScript, _ bool, args []string) {
-	sig := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}[args[0]]
+	sig := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "USR2": syscall.SIGUSR2}[args[0]]
 	content, err := os.ReadFile(ts.MkAbs(args[1]))
 	ts.Check(err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclparse"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher"
 
@@ -32,9 +33,12 @@ type Config struct {
 	Clusters  []Cluster
 	Targets   []Target
 
-	PIDFile      string    // where the process ID is kept; "" is nowhere
-	KillSignal   os.Signal // ends pgbaton beside SIGTERM and SIGINT; nil is none
-	ReloadSignal os.Signal // reads the config anew; nil is SIGHUP
+	PIDFile      string      // where the process ID is kept; "" is nowhere
+	Exec         *proc.Child // runs once all targets are in sync, and is told when they changed; nil is none
+	Syslog       *Syslog     // nil is none
+	LogFile      *LogFile    // nil is none
+	KillSignal   os.Signal   // ends pgbaton beside SIGTERM and SIGINT; nil is none
+	ReloadSignal os.Signal   // reads the config anew; nil is SIGHUP
 }
 
 // Store is the store of keys and catalog.
@@ -83,13 +87,17 @@ type Options struct {
 }
 
 // Extra is a config that is no file.
-type Extra struct{ Name, Text string }
+type Extra struct {
+	Name, Text string
+	First      bool // it goes before the files, which go over it
+}
 
 // Load reads configs: files, or folders of *.hcl and *.json in order of their
 // names, merged. If it returns Problems that are Fatal, the Config is nil.
 func Load(paths []string, o Options) (*Config, Problems) {
 	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins}
 	var files []*hcl.File
+	var first []*hcl.File
 	for _, path := range paths {
 		files = append(files, l.parse(path)...)
 	}
@@ -99,8 +107,13 @@ func Load(paths []string, o Options) (*Config, Problems) {
 			parse = l.parser.ParseJSON
 		}
 		file, diags := parse([]byte(e.Text), e.Name)
+		if e.First {
+			first = append(first, l.readable(e.Name, file, diags))
+			continue
+		}
 		files = append(files, l.readable(e.Name, file, diags))
 	}
+	files = append(first, files...)
 	files = slices.DeleteFunc(files, func(f *hcl.File) bool { return f == nil })
 	var config *Config
 	if !l.problems.Fatal() {
@@ -185,14 +198,19 @@ type top struct {
 	Targets   []targetBlock  `hcl:"target,block"`
 
 	// What consul-template's configs have beside.
-	Loose        []looseBlock     `hcl:"template,block"`
-	Wait         *waitBlock       `hcl:"wait,block"`
-	Delimiters   *delimitersBlock `hcl:"default_delimiters,block"`
-	PIDFile      string           `hcl:"pid_file,optional"`
-	KillSignal   string           `hcl:"kill_signal,optional"`
-	ReloadSignal string           `hcl:"reload_signal,optional"`
-	MaxStale     string           `hcl:"max_stale,optional"`
-	QueryWait    string           `hcl:"block_query_wait,optional"`
+	Loose        []looseBlock      `hcl:"template,block"`
+	Wait         *waitBlock        `hcl:"wait,block"`
+	Delimiters   *delimitersBlock  `hcl:"default_delimiters,block"`
+	PIDFile      string            `hcl:"pid_file,optional"`
+	FatalErrors  *bool             `hcl:"template_error_fatal,optional"`
+	Exec         *execBlock        `hcl:"exec,block"`
+	Syslog       *syslogBlock      `hcl:"syslog,block"`
+	LogFile      *logFileBlock     `hcl:"log_file,block"`
+	Deduplicate  *deduplicateBlock `hcl:"deduplicate,block"`
+	KillSignal   string            `hcl:"kill_signal,optional"`
+	ReloadSignal string            `hcl:"reload_signal,optional"`
+	MaxStale     string            `hcl:"max_stale,optional"`
+	QueryWait    string            `hcl:"block_query_wait,optional"`
 }
 
 func (l *loader) decode(first string, body hcl.Body) *Config {

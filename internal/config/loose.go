@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-	"golang.org/x/sys/unix"
 
 	"github.com/pgbaton/pgbaton/render"
 )
@@ -41,6 +39,7 @@ type looseBlock struct {
 	Denied      []string   `hcl:"function_denylist,optional"`
 	Sandbox     string     `hcl:"sandbox_path,optional"`
 	Wait        *waitBlock `hcl:"wait,block"`
+	Exec        *execBlock `hcl:"exec,block"`
 	Body        hcl.Body   `hcl:",body"`
 	Range       hcl.Range  `hcl:",def_range"`
 }
@@ -65,10 +64,14 @@ func (l *loader) loose(t top) []Target {
 	var targets []Target
 	shared := map[string]*sharing{}
 	for _, b := range t.Loose {
-		command := l.command(b)
-		key := fmt.Sprintf("%q %s", command, b.Timeout)
+		value, timeout, at := b.Command, b.Timeout, where(b.Body, "command", b.Range)
+		if e := b.Exec; e != nil && (e.Enabled == nil || *e.Enabled) {
+			value, timeout, at = e.Command, or(e.Timeout, b.Timeout), where(e.Body, "command", e.Range)
+		}
+		command := l.command(value, at)
+		key := fmt.Sprintf("%q %s", command, timeout)
 		if shared[key] == nil {
-			shared[key] = &sharing{command: command, timeout: b.Timeout, at: where(b.Body, "command", b.Range)}
+			shared[key] = &sharing{command: command, timeout: timeout, at: at}
 		}
 		shared[key].targets = append(shared[key].targets, len(targets))
 		targets = append(targets, l.looseTarget(b, t))
@@ -129,12 +132,12 @@ func (l *loader) looseTarget(b looseBlock, t top) Target {
 
 // command is a text, which a shell reads, or a list, which none does. Nil is no
 // command.
-func (l *loader) command(b looseBlock) []string {
-	if b.Command == cty.NilVal || b.Command.IsNull() {
+func (l *loader) command(value cty.Value, at hcl.Range) []string {
+	if value == cty.NilVal || value.IsNull() {
 		return nil
 	}
 	var args []string
-	switch v := fromCty(b.Command).(type) {
+	switch v := fromCty(value).(type) {
 	case string:
 		if v = strings.TrimSpace(v); v != "" {
 			args = []string{v}
@@ -144,45 +147,12 @@ func (l *loader) command(b looseBlock) []string {
 			args = append(args, fmt.Sprint(arg))
 		}
 	default:
-		l.errorf(where(b.Body, "command", b.Range), `a text, which sh reads, or a list, as in ["systemctl", "reload", "nginx"]`, "command is neither a text nor a list")
+		l.errorf(at, `a text, which sh reads, or a list, as in ["systemctl", "reload", "nginx"]`, "command is neither a text nor a list")
 	}
 	if len(args) == 1 {
 		return []string{"sh", "-c", args[0]}
 	}
 	return args
-}
-
-// process reads what concerns the process as a whole.
-func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
-	at := func(name string) hcl.Range {
-		if a := content.Attributes[name]; a != nil {
-			return a.Range
-		}
-		return content.MissingItemRange
-	}
-	if t.PIDFile != "" {
-		c.PIDFile = absolute(t.PIDFile)
-	}
-	for name, into := range map[string]*os.Signal{"kill_signal": &c.KillSignal, "reload_signal": &c.ReloadSignal} {
-		text := map[string]string{"kill_signal": t.KillSignal, "reload_signal": t.ReloadSignal}[name]
-		if text == "" {
-			continue
-		}
-		n := unix.SignalNum(strings.ToUpper(text))
-		if n == 0 {
-			l.errorf(at(name), `as in "SIGUSR1"`, "%s: there is no signal %q", name, text)
-			continue
-		}
-		*into = n
-	}
-	if t.MaxStale != "" {
-		l.duration(at("max_stale"), "max_stale", t.MaxStale)
-		l.add(warning(at("max_stale"), "max_stale has no effect: pgbaton decides nothing from stale reads", "leave it out"))
-	}
-	if w, takes := c.Store.Settings.(interface{ QueryWait(string) }); takes && t.QueryWait != "" {
-		l.duration(at("block_query_wait"), "block_query_wait", t.QueryWait)
-		w.QueryWait(t.QueryWait)
-	}
 }
 
 // isLoose says whether a config has template blocks, and none of pgbaton's own

@@ -167,18 +167,18 @@ func TestLayers(t *testing.T) {
 	one, two := filepath.Join(dir, "1.hcl"), filepath.Join(dir, "2.hcl")
 	write(t, one, "log_level = \"warn\"\nlog_format = \"json\"\nconsul { path = \"/one\" }\ntemplate { source = \"/a\" destination = \"/b\" }\n")
 	write(t, two, "log_level = \"debug\"\nconsul {\n  path = \"/two\"\n}\n")
-	c, problems := Load([]string{one, two}, options(Extra{"the command line", "template {\n  source = \"/c\"\n  destination = \"/d\"\n}\n"}))
+	c, problems := Load([]string{one, two}, options(Extra{Name: "the command line", Text: "template {\n  source = \"/c\"\n  destination = \"/d\"\n}\n"}))
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	if c.LogLevel != "debug" || c.LogFormat != "json" || c.Store.Settings.(*shelf).Path != "/two" || len(c.Targets) != 2 {
 		t.Errorf("%+v, store %+v", c, c.Store.Settings)
 	}
-	c, problems = Load(nil, options(Extra{"CT_LOCAL_CONFIG", ` {"template": {"source": "/c", "destination": "/d"}}`}))
+	c, problems = Load(nil, options(Extra{Name: "CT_LOCAL_CONFIG", Text: ` {"template": {"source": "/c", "destination": "/d"}}`}))
 	if len(problems) > 0 || len(c.Targets) != 1 {
 		t.Errorf("%+v, %v", c, problems)
 	}
-	_, problems = Load(nil, options(Extra{"the command line", "nonsense = 1\n"}))
+	_, problems = Load(nil, options(Extra{Name: "the command line", Text: "nonsense = 1\n"}))
 	if !problems.Fatal() || problems[0].File != "the command line" {
 		t.Errorf("%v", problems)
 	}

@@ -10,11 +10,12 @@ import (
 
 // State is how a target stands, for those who look from outside.
 type State struct {
-	ID      string
-	InSync  bool
-	Waiting string            // what it waits for; "" if nothing
-	Err     error             // the trouble it has; nil if none
-	Leaders map[string]string // by cluster: the confirmed leader that it should show
+	ID       string
+	InSync   bool
+	Followed string            // hash of what the daemon was seen to follow; "" is none
+	Waiting  string            // what it waits for; "" if nothing
+	Err      error             // the trouble it has; nil if none
+	Leaders  map[string]string // by cluster: the confirmed leader that it should show
 }
 
 // WaitingError tells what a target was still waiting for.
@@ -40,6 +41,7 @@ func (l *Loop) tell(w Wanted) {
 	}
 	l.set(func(s *State) {
 		s.Waiting, s.Leaders = waiting, w.Leaders
+		s.Followed = l.done.Followed
 		s.InSync = l.inSync(w) && waiting == "" && w.Err == nil
 		if w.Err != nil {
 			s.Err = w.Err

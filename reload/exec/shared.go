@@ -69,8 +69,11 @@ func (s *shared) Follow(ctx context.Context, want []reload.File, last reload.Mar
 			return reload.Mark{}, context.Cause(ctx)
 		case <-t.done:
 		}
-		if !errors.Is(t.err, errLeft) || ctx.Err() != nil {
+		switch {
+		case !errors.Is(t.err, errLeft):
 			return t.mark, t.err
+		case ctx.Err() != nil:
+			return reload.Mark{}, context.Cause(ctx)
 		}
 	}
 }

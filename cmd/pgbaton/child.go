@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/proc"
+	"github.com/pgbaton/pgbaton/internal/target"
+)
+
+// minder starts the child process of a config once every target is in sync, and
+// tells it when they changed.
+type minder struct {
+	child  *proc.Child
+	log    hclog.Logger
+	synced chan string // what is followed, all of it; the newest counts
+	over   chan error  // told once, when the child is over
+	end    context.CancelFunc
+	ended  chan struct{}
+}
+
+// mind begins to mind a child; nil if there is none.
+func mind(ctx context.Context, child *proc.Child, log hclog.Logger) *minder {
+	if child == nil {
+		return nil
+	}
+	ctx, end := context.WithCancel(ctx)
+	m := &minder{child: child, log: log, synced: make(chan string, 1), over: make(chan error, 1), end: end, ended: make(chan struct{})}
+	go m.run(ctx)
+	return m
+}
+
+// sync tells how the targets stand.
+func (m *minder) sync(loops []*target.Loop) {
+	if m == nil {
+		return
+	}
+	var followed strings.Builder
+	for _, l := range loops {
+		s := l.State()
+		if !s.InSync {
+			return // later
+		}
+		_, _ = fmt.Fprintf(&followed, "%s=%s ", s.ID, s.Followed)
+	}
+	select {
+	case <-m.synced:
+	default:
+	}
+	m.synced <- followed.String()
+}
+
+// Over is told when the child is over; never without one.
+func (m *minder) Over() <-chan error {
+	if m == nil {
+		return nil
+	}
+	return m.over
+}
+
+func (m *minder) run(ctx context.Context) {
+	defer close(m.ended)
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			// It has its own time limit, and SIGKILL after that.
+			if err := m.child.Stop(context.WithoutCancel(ctx)); err != nil {
+				m.log.Error("the child process can't be ended", "error", err)
+			}
+			return
+		case err := <-m.child.Ended():
+			m.over <- err
+			return
+		case now := <-m.synced:
+			switch {
+			case now == last:
+				continue
+			case last == "":
+				if err := m.child.Start(); err != nil {
+					m.over <- err
+					return
+				}
+				m.log.Info("child process started", "command", m.child.Args[0])
+			default:
+				begun := time.Now()
+				if err := m.child.Reload(ctx); err != nil {
+					m.over <- err
+					return
+				}
+				m.log.Info("child process told of changes", "took", time.Since(begun).Round(time.Millisecond).String())
+			}
+			last = now
+		}
+	}
+}
+
+// stop ends the child and waits for it.
+func (m *minder) stop() {
+	if m != nil {
+		m.end()
+		<-m.ended
+	}
+}
+
+// childError is what pgbaton ends with when its child did: the same exit code.
+func childError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return &exitError{exit.ExitCode(), fmt.Errorf("child process: %w", err)}
+	}
+	return fmt.Errorf("child process: %w", err)
+}

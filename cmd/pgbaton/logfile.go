@@ -1,0 +1,103 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/syslog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pgbaton/pgbaton/internal/config"
+)
+
+// facilities are syslog's names of where messages come from.
+var facilities = []string{
+	"KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV", "FTP",
+	12: "", 13: "", 14: "", 15: "", 16: "LOCAL0", 17: "LOCAL1", 18: "LOCAL2", 19: "LOCAL3", 20: "LOCAL4", 21: "LOCAL5", 22: "LOCAL6", 23: "LOCAL7",
+}
+
+// openSyslog connects to this machine's syslog.
+func openSyslog(s config.Syslog) (io.Writer, error) {
+	n := slices.Index(facilities, strings.ToUpper(s.Facility))
+	if n < 0 {
+		return nil, fmt.Errorf("syslog: there is no facility %q", s.Facility)
+	}
+	w, err := syslog.New(syslog.Priority(n<<3)|syslog.LOG_INFO, s.Name)
+	if err != nil {
+		return nil, fmt.Errorf("syslog: %w", err)
+	}
+	return w, nil
+}
+
+// logFile is a file for logs that begins anew when it is full or old. Full ones
+// are beside it, named after the time when they were full.
+type logFile struct {
+	config.LogFile
+	mu    sync.Mutex
+	file  *os.File
+	size  int64
+	begun time.Time
+}
+
+func openLogFile(c config.LogFile) (*logFile, error) {
+	c.Duration = cmp.Or(c.Duration, 24*time.Hour)
+	l := &logFile{LogFile: c}
+	return l, l.open()
+}
+
+func (l *logFile) open() error {
+	if err := os.MkdirAll(filepath.Dir(l.Path), 0o755); err != nil {
+		return fmt.Errorf("log_file: %w", err)
+	}
+	f, err := os.OpenFile(l.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return fmt.Errorf("log_file: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return fmt.Errorf("log_file: %w", err)
+	}
+	l.file, l.size, l.begun = f, info.Size(), time.Now()
+	return nil
+}
+
+// Write implements io.Writer.
+func (l *logFile) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	full := l.Bytes > 0 && l.size > 0 && l.size+int64(len(p)) > l.Bytes
+	if full || time.Since(l.begun) > l.Duration {
+		if err := l.rotate(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := l.file.Write(p)
+	l.size += int64(n)
+	return n, err
+}
+
+func (l *logFile) rotate() error {
+	_ = l.file.Close()
+	ext := filepath.Ext(l.Path)
+	stem := strings.TrimSuffix(l.Path, ext)
+	if l.MaxFiles < 0 {
+		if err := os.Remove(l.Path); err != nil {
+			return err
+		}
+		return l.open()
+	}
+	if err := os.Rename(l.Path, fmt.Sprintf("%s-%d%s", stem, time.Now().UnixNano(), ext)); err != nil {
+		return err
+	}
+	full, _ := filepath.Glob(stem + "-*" + ext) // the oldest first: their names have the same length
+	for i := 0; l.MaxFiles > 0 && i < len(full)-l.MaxFiles; i++ {
+		_ = os.Remove(full[i])
+	}
+	return l.open()
+}

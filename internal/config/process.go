@@ -1,0 +1,157 @@
+package config
+
+import (
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+	"golang.org/x/sys/unix"
+
+	"github.com/pgbaton/pgbaton/internal/proc"
+)
+
+// What consul-template's configs say of the process as a whole.
+
+// execBlock is a child process; in a template block, its command.
+type execBlock struct {
+	Command      cty.Value `hcl:"command,optional"`
+	Enabled      *bool     `hcl:"enabled,optional"` // nil is true
+	ReloadSignal string    `hcl:"reload_signal,optional"`
+	KillSignal   string    `hcl:"kill_signal,optional"`
+	KillTimeout  string    `hcl:"kill_timeout,optional"`
+	Splay        string    `hcl:"splay,optional"`
+	Timeout      string    `hcl:"timeout,optional"`
+	Env          *envBlock `hcl:"env,block"`
+	Body         hcl.Body  `hcl:",body"`
+	Range        hcl.Range `hcl:",def_range"`
+}
+
+type envBlock struct {
+	Pristine bool     `hcl:"pristine,optional"`
+	Custom   []string `hcl:"custom,optional"`
+	Allow    []string `hcl:"allowlist,optional"`
+	Deny     []string `hcl:"denylist,optional"`
+}
+
+type syslogBlock struct {
+	Enabled  *bool  `hcl:"enabled,optional"` // nil is true
+	Facility string `hcl:"facility,optional"`
+	Name     string `hcl:"name,optional"`
+}
+
+type logFileBlock struct {
+	Path     string    `hcl:"path,optional"`
+	Bytes    int64     `hcl:"log_rotate_bytes,optional"`
+	Duration string    `hcl:"log_rotate_duration,optional"`
+	MaxFiles int       `hcl:"log_rotate_max_files,optional"`
+	Body     hcl.Body  `hcl:",body"`
+	Range    hcl.Range `hcl:",def_range"`
+}
+
+type deduplicateBlock struct {
+	Enabled   bool      `hcl:"enabled,optional"`
+	Prefix    string    `hcl:"prefix,optional"`
+	TTL       string    `hcl:"ttl,optional"`
+	MaxStale  string    `hcl:"max_stale,optional"`
+	QueryWait string    `hcl:"block_query_wait,optional"`
+	Range     hcl.Range `hcl:",def_range"`
+}
+
+// Syslog is where logs go beside; its Facility is one of syslog's own names.
+type Syslog struct{ Facility, Name string }
+
+// LogFile is a file for logs. Zero fields take the defaults beside them.
+type LogFile struct {
+	Path     string        // one that ends in a slash is a folder, for pgbaton.log
+	Bytes    int64         // begin another when it has so many; 0 is no limit
+	Duration time.Duration // begin another after so long; 0 is 24 hours
+	MaxFiles int           // how many full ones to keep; 0 is all, less than 0 none
+}
+
+// process reads what concerns the process as a whole.
+func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
+	at := func(name string) hcl.Range {
+		if a := content.Attributes[name]; a != nil {
+			return a.Range
+		}
+		return content.MissingItemRange
+	}
+	if t.PIDFile != "" {
+		c.PIDFile = absolute(t.PIDFile)
+	}
+	if s := l.signal(at("kill_signal"), "kill_signal", t.KillSignal); s != 0 {
+		c.KillSignal = s
+	}
+	if s := l.signal(at("reload_signal"), "reload_signal", t.ReloadSignal); s != 0 {
+		c.ReloadSignal = s
+	}
+	if t.MaxStale != "" {
+		l.duration(at("max_stale"), "max_stale", t.MaxStale)
+		l.add(warning(at("max_stale"), "max_stale has no effect: pgbaton decides nothing from stale reads", "leave it out"))
+	}
+	if w, takes := c.Store.Settings.(interface{ QueryWait(string) }); takes && t.QueryWait != "" {
+		l.duration(at("block_query_wait"), "block_query_wait", t.QueryWait)
+		w.QueryWait(t.QueryWait)
+	}
+	if t.FatalErrors != nil && *t.FatalErrors {
+		l.add(warning(at("template_error_fatal"), "template_error_fatal = true has no effect: an error of one template never ends pgbaton", "leave it out"))
+	}
+	if t.Exec != nil {
+		c.Exec = l.child(*t.Exec)
+	}
+	if s := t.Syslog; s != nil && (s.Enabled == nil || *s.Enabled) {
+		c.Syslog = &Syslog{Facility: or(s.Facility, "LOCAL0"), Name: or(s.Name, "pgbaton")}
+	}
+	if f := t.LogFile; f != nil && f.Path != "" {
+		path := absolute(f.Path)
+		if strings.HasSuffix(f.Path, "/") {
+			path += "/pgbaton.log"
+		}
+		c.LogFile = &LogFile{
+			Path: path, Bytes: f.Bytes, MaxFiles: f.MaxFiles,
+			Duration: l.duration(where(f.Body, "log_rotate_duration", f.Range), "log_rotate_duration", f.Duration),
+		}
+	}
+	if d := t.Deduplicate; d != nil && d.Enabled {
+		l.add(warning(d.Range, "deduplicate has no effect: each pgbaton renders for itself, from watches that its templates share",
+			"leave the block out; raise limits.http_max_conns_per_client of the agent where many templates watch many things"))
+	}
+}
+
+// signal reads the name of a signal; 0 is none.
+func (l *loader) signal(at hcl.Range, setting, name string) syscall.Signal {
+	if name == "" {
+		return 0
+	}
+	n := unix.SignalNum(strings.ToUpper(name))
+	if n == 0 {
+		l.errorf(at, `as in "SIGUSR1"`, "%s: there is no signal %q", setting, name)
+	}
+	return n
+}
+
+// child is the child process of an exec block; nil if there is none.
+func (l *loader) child(b execBlock) *proc.Child {
+	if b.Enabled != nil && !*b.Enabled {
+		return nil
+	}
+	args := l.command(b.Command, where(b.Body, "command", b.Range))
+	if len(args) == 0 {
+		l.errorf(b.Range, `command = "app --config /etc/app.conf"`, "exec: command is required")
+		return nil
+	}
+	at := func(name string) hcl.Range { return where(b.Body, name, b.Range) }
+	c := &proc.Child{
+		Args: args, Group: args[0] == "sh",
+		ReloadSignal: l.signal(at("reload_signal"), "reload_signal", b.ReloadSignal),
+		KillSignal:   l.signal(at("kill_signal"), "kill_signal", b.KillSignal),
+		KillTimeout:  l.duration(at("kill_timeout"), "kill_timeout", b.KillTimeout),
+		Splay:        l.duration(at("splay"), "splay", b.Splay),
+	}
+	if e := b.Env; e != nil {
+		c.Env = proc.Environment{Pristine: e.Pristine, Custom: e.Custom, Allow: e.Allow, Deny: e.Deny}
+	}
+	return c
+}
