@@ -22,6 +22,7 @@ const (
 	Partitions  Kind = "partitions"  // []*Partition, sorted by name
 	Peerings    Kind = "peerings"    // []*Peering, sorted by state, partition, name
 	Exported    Kind = "exported"    // []ExportedService, sorted by name
+	Imported    Kind = "imported"    // []ImportedService, sorted by name
 	CARoots     Kind = "ca roots"    // []*Root, as Consul has them
 	CALeaf      Kind = "ca leaf"     // *Leaf
 	File        Kind = "file"        // string, the file's content

@@ -185,6 +185,15 @@ type ExportedService struct {
 	Consumers Consumers
 }
 
+// ImportedService is a service that others export to us.
+type ImportedService struct {
+	Service         string
+	Partition       string
+	Namespace       string
+	SourcePeer      string
+	SourcePartition string
+}
+
 // Consumers are those who may use an exported service.
 type Consumers struct {
 	Peers      []string

@@ -26,7 +26,9 @@ import (
 )
 
 // meant are the cases in which pgbaton does something else, and why.
-var meant = map[string]string{}
+var meant = map[string]string{
+	"fails importedServices": "consul-template 0.41.1 has no such function; Consul has such a list",
+}
 
 // scene is a template of the corpus, and what consul-template is to make of it.
 type scene struct {
@@ -93,7 +95,7 @@ func TestSameBytes(t *testing.T) {
 			case their.kind != want:
 				t.Errorf("consul-template %s, and the case's name says that it %s", their, want)
 			case meant[c.name] != "":
-				if our == their {
+				if our.kind == their.kind && our.text == their.text {
 					t.Errorf("it is the same in both: no difference to be meant (%s)", meant[c.name])
 				}
 			case our.kind != their.kind || our.text != their.text:

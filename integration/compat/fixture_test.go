@@ -32,7 +32,7 @@ var keys = map[string]string{
 // fixture fills Consul.
 func fixture(t *testing.T) *servertest.ConsulServer {
 	t.Helper()
-	consul := servertest.Consul(t, "connect { enabled = true }")
+	consul := servertest.Consul(t, "connect { enabled = true }", fmt.Sprintf("ports { grpc_tls = %d }", servertest.FreePort(t)))
 	for key, value := range keys {
 		consul.Put(t, key, value)
 	}
@@ -102,6 +102,16 @@ func fixture(t *testing.T) *servertest.ConsulServer {
 		ID: "mesh-proxy", Service: "mesh-proxy", Kind: api.ServiceKindConnectProxy, Port: 7001,
 		Proxy: &api.AgentServiceConnectProxyConfig{DestinationServiceName: "mesh"},
 	})
+	if _, _, err := consul.Client.Peerings().GenerateToken(t.Context(), api.PeeringGenerateTokenRequest{
+		PeerName: "east", Meta: map[string]string{"for": "test"}, ServerExternalAddresses: []string{"192.0.2.1:8502"},
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := consul.Client.ConfigEntries().Set(&api.ExportedServicesConfigEntry{
+		Name: "default", Services: []api.ExportedService{{Name: "web", Consumers: []api.ServiceConsumer{{Peer: "east"}}}, {Name: "api", Consumers: []api.ServiceConsumer{{Peer: "east"}}}},
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
 	// The agent tells its own node's addresses and version a while after it began.
 	servertest.Eventually(t, "the agent's node is whole", func() error {
 		node, _, err := consul.Client.Catalog().Node("consul", nil)

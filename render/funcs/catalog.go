@@ -52,12 +52,10 @@ func catalog(w *World) template.FuncMap {
 			return list[*watcher.Partition](w, watcher.Partitions, grammars.peerings, nil)
 		},
 		"exportedServices": func(partition ...string) ([]watcher.ExportedService, error) {
-			if len(partition) > 1 {
-				return nil, fmt.Errorf("exportedServices: one partition at most, have %d", len(partition))
-			}
-			a, _ := w.answer(watcher.Query{Kind: watcher.Exported, Options: watcher.Options{Partition: strings.Join(partition, "")}})
-			list, _ := a.Value.([]watcher.ExportedService)
-			return list, nil
+			return ofPartition[watcher.ExportedService](w, "exportedServices", watcher.Exported, partition)
+		},
+		"importedServices": func(partition ...string) ([]watcher.ImportedService, error) {
+			return ofPartition[watcher.ImportedService](w, "importedServices", watcher.Imported, partition)
 		},
 		"caRoots": func(...string) ([]*watcher.Root, error) {
 			return list[*watcher.Root](w, watcher.CARoots, grammars.peerings, nil)
@@ -71,6 +69,16 @@ func catalog(w *World) template.FuncMap {
 			return leaf, nil
 		},
 	}
+}
+
+// ofPartition looks up what a partition has; without one it is the agent's own.
+func ofPartition[T any](w *World, fn string, kind watcher.Kind, partition []string) ([]T, error) {
+	if len(partition) > 1 {
+		return nil, fmt.Errorf("%s: one partition at most, have %d", fn, len(partition))
+	}
+	a, _ := w.answer(watcher.Query{Kind: kind, Options: watcher.Options{Partition: strings.Join(partition, "")}})
+	found, _ := a.Value.([]T)
+	return found, nil
 }
 
 // list looks up what has no name of its own.

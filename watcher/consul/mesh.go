@@ -66,6 +66,19 @@ func (s *Store) exported(_ watcher.Query, opts *api.QueryOptions) (any, *api.Que
 	return list, meta, nil
 }
 
+func (s *Store) imported(_ watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
+	found, meta, err := s.client.ImportedServices(opts)
+	if err != nil {
+		return nil, meta, err
+	}
+	list := make([]watcher.ImportedService, 0, len(found))
+	for _, i := range found {
+		list = append(list, watcher.ImportedService(i))
+	}
+	slices.SortStableFunc(list, func(a, b watcher.ImportedService) int { return strings.Compare(a.Service, b.Service) })
+	return list, meta, nil
+}
+
 func (s *Store) caRoots(_ watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
 	found, meta, err := s.client.Agent().ConnectCARoots(opts)
 	if err != nil {

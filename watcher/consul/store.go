@@ -37,6 +37,7 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 		watcher.Partitions:  s.partitions,
 		watcher.Peerings:    s.peerings,
 		watcher.Exported:    s.exported,
+		watcher.Imported:    s.imported,
 		watcher.CARoots:     s.caRoots,
 		watcher.CALeaf:      s.caLeaf,
 	}[q.Kind]

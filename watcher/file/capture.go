@@ -10,7 +10,7 @@ import (
 // alike from a state file.
 func (c *Catalog) Add(q watcher.Query, a watcher.Answer) {
 	switch q.Kind {
-	case watcher.Connect, watcher.Partitions, watcher.Peerings, watcher.Exported, watcher.CARoots, watcher.CALeaf:
+	case watcher.Connect, watcher.Partitions, watcher.Peerings, watcher.Exported, watcher.Imported, watcher.CARoots, watcher.CALeaf:
 		c.addMesh(q, a.Value)
 		return
 	}

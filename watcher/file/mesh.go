@@ -15,6 +15,7 @@ type Mesh struct {
 	Partitions []any                 `yaml:"partitions,omitempty" json:"partitions,omitempty"`
 	Peerings   []any                 `yaml:"peerings,omitempty" json:"peerings,omitempty"`
 	Exported   []any                 `yaml:"exported_services,omitempty" json:"exported_services,omitempty"`
+	Imported   []any                 `yaml:"imported_services,omitempty" json:"imported_services,omitempty"`
 	CARoots    []any                 `yaml:"ca_roots,omitempty" json:"ca_roots,omitempty"`
 	CALeaf     map[string]any        `yaml:"ca_leaf,omitempty" json:"ca_leaf,omitempty"` // by service
 }
@@ -34,6 +35,8 @@ func (c *Catalog) mesh(q watcher.Query) (any, error) {
 		return shaped[[]*watcher.Peering](c.Mesh.Peerings)
 	case watcher.Exported:
 		return shaped[[]watcher.ExportedService](c.Mesh.Exported)
+	case watcher.Imported:
+		return shaped[[]watcher.ImportedService](c.Mesh.Imported)
 	case watcher.CARoots:
 		return shaped[[]*watcher.Root](c.Mesh.CARoots)
 	case watcher.CALeaf:
@@ -67,6 +70,8 @@ func (c *Catalog) addMesh(q watcher.Query, value any) {
 		m.Peerings, _ = shaped[[]any](v)
 	case []watcher.ExportedService:
 		m.Exported, _ = shaped[[]any](v)
+	case []watcher.ImportedService:
+		m.Imported, _ = shaped[[]any](v)
 	case []*watcher.Root:
 		m.CARoots, _ = shaped[[]any](v)
 	case *watcher.Leaf:

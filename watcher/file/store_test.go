@@ -272,6 +272,7 @@ mesh:
   partitions: [{name: default}]
   peerings: [{name: east, peeringState: ACTIVE, remote: {datacenter: dc9}}]
   exported_services: [{service: web, consumers: {peers: [east]}}]
+  imported_services: [{service: db, sourcePeer: east}]
   ca_roots: [{id: r, rootCert: PEM, active: true}]
   ca_leaf: {web: {service: web, certPEM: PEM}}
 `))
@@ -290,6 +291,7 @@ mesh:
 		{Kind: watcher.Partitions},
 		{Kind: watcher.Peerings},
 		{Kind: watcher.Exported},
+		{Kind: watcher.Imported},
 		{Kind: watcher.CARoots},
 		{Kind: watcher.CALeaf, Path: "web"},
 	}
