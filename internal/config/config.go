@@ -2,9 +2,7 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,7 +14,6 @@ import (
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclparse"
 
-	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -123,70 +120,6 @@ func Load(paths []string, o Options) (*Config, Problems) {
 		return nil, l.problems
 	}
 	return config, l.problems
-}
-
-func (l *loader) parse(path string) []*hcl.File {
-	info, err := os.Stat(path)
-	if err != nil {
-		err = hint.Wrap(err, "name a config file or folder with -config")
-		if errors.Is(err, fs.ErrPermission) {
-			err = hint.Wrap(err, "let pgbaton's user read it")
-		}
-		l.add(Problem{File: path, Message: reason(err), Hint: hint.Of(err)})
-		return nil
-	}
-	paths := []string{path}
-	if info.IsDir() {
-		paths = nil
-		entries, _ := os.ReadDir(path) // sorted by name
-		for _, e := range entries {
-			if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".hcl" || ext == ".json") {
-				paths = append(paths, filepath.Join(path, e.Name()))
-			}
-		}
-		if len(paths) == 0 {
-			l.add(Problem{File: path, Message: "the folder holds no *.hcl and no *.json"})
-		}
-	}
-	var files []*hcl.File
-	for _, p := range paths {
-		if file := l.parseFile(p); file != nil {
-			files = append(files, file)
-		}
-	}
-	return files
-}
-
-// parseFile reads a file in HCL 2, native or JSON; or in HCL 1, if it has nothing
-// that is pgbaton's own, or if HCL 2 can't read it.
-func (l *loader) parseFile(path string) *hcl.File {
-	if filepath.Ext(path) == ".json" {
-		file, diags := l.parser.ParseJSONFile(path)
-		l.diagnose(diags)
-		return file
-	}
-	file, diags := l.parser.ParseHCLFile(path)
-	return l.readable(path, file, diags)
-}
-
-// readable is a file as it was parsed, or else as HCL 1 has it.
-func (l *loader) readable(path string, file *hcl.File, diags hcl.Diagnostics) *hcl.File {
-	if file != nil && (diags.HasErrors() || isLoose(file.Body) || computes(file.Body)) {
-		if old, err := parseLegacy(path, file.Bytes); err == nil {
-			return old
-		}
-	}
-	l.diagnose(diags)
-	return file
-}
-
-// reason is an error of a path without the path, which stands before it.
-func reason(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
 }
 
 // top is what stands at the top level beside the store.

@@ -1,10 +1,6 @@
 package config
 
-import (
-	"strings"
-
-	"github.com/hashicorp/hcl/v2"
-)
+import "github.com/hashicorp/hcl/v2"
 
 // layered are the bodies of several files as one: their blocks add up, and of a
 // setting that several have the last one counts.
@@ -80,13 +76,4 @@ func (l layered) MissingItemRange() hcl.Range {
 		return hcl.Range{}
 	}
 	return l[0].MissingItemRange()
-}
-
-func isJSON(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
-
-func firstOf(paths []string, extra []Extra) string {
-	if len(paths) > 0 {
-		return paths[0]
-	}
-	return extra[0].Name
 }

@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/pgbaton/pgbaton/render"
@@ -153,58 +151,6 @@ func (l *loader) command(value cty.Value, at hcl.Range) []string {
 		return []string{"sh", "-c", args[0]}
 	}
 	return args
-}
-
-// isLoose says whether a config has template blocks, and none of pgbaton's own
-// kind.
-func isLoose(body hcl.Body) bool {
-	b, native := body.(*hclsyntax.Body)
-	if !native {
-		return false
-	}
-	loose := false
-	for _, block := range b.Blocks {
-		switch block.Type {
-		case "target", "cluster", "file":
-			return false
-		case "template":
-			loose = true
-		}
-	}
-	return loose
-}
-
-// computes says whether values of a body are more than they say, which no config
-// of pgbaton's is: then what looks like an expression is plain text.
-func computes(body hcl.Body) bool {
-	b, native := body.(*hclsyntax.Body)
-	if !native {
-		return false
-	}
-	for _, a := range b.Attributes {
-		if !isPlain(a.Expr) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(b.Blocks, func(block *hclsyntax.Block) bool { return computes(block.Body) })
-}
-
-// isPlain says whether an expression is what it says: nothing is evaluated to
-// tell.
-func isPlain(e hclsyntax.Expression) bool {
-	switch e := e.(type) {
-	case *hclsyntax.LiteralValueExpr:
-		return true
-	case *hclsyntax.UnaryOpExpr: // -1
-		return isPlain(e.Val)
-	case *hclsyntax.TemplateExpr:
-		return !slices.ContainsFunc(e.Parts, func(part hclsyntax.Expression) bool { return !isPlain(part) })
-	case *hclsyntax.TupleConsExpr:
-		return !slices.ContainsFunc(e.Exprs, func(element hclsyntax.Expression) bool { return !isPlain(element) })
-	case *hclsyntax.ObjectConsExpr:
-		return !slices.ContainsFunc(e.Items, func(item hclsyntax.ObjectConsItem) bool { return !isPlain(item.ValueExpr) })
-	}
-	return false
 }
 
 // refused are blocks of consul-template's that speak of other stores.

@@ -1,0 +1,140 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+)
+
+func (l *loader) parse(path string) []*hcl.File {
+	info, err := os.Stat(path)
+	if err != nil {
+		err = hint.Wrap(err, "name a config file or folder with -config")
+		if errors.Is(err, fs.ErrPermission) {
+			err = hint.Wrap(err, "let pgbaton's user read it")
+		}
+		l.add(Problem{File: path, Message: reason(err), Hint: hint.Of(err)})
+		return nil
+	}
+	paths := []string{path}
+	if info.IsDir() {
+		paths = nil
+		entries, _ := os.ReadDir(path) // sorted by name
+		for _, e := range entries {
+			if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".hcl" || ext == ".json") {
+				paths = append(paths, filepath.Join(path, e.Name()))
+			}
+		}
+		if len(paths) == 0 {
+			l.add(Problem{File: path, Message: "the folder holds no *.hcl and no *.json"})
+		}
+	}
+	var files []*hcl.File
+	for _, p := range paths {
+		if file := l.parseFile(p); file != nil {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// parseFile reads a file in HCL 2, native or JSON; or in HCL 1, if it has nothing
+// that is pgbaton's own, or if HCL 2 can't read it.
+func (l *loader) parseFile(path string) *hcl.File {
+	if filepath.Ext(path) == ".json" {
+		file, diags := l.parser.ParseJSONFile(path)
+		l.diagnose(diags)
+		return file
+	}
+	file, diags := l.parser.ParseHCLFile(path)
+	return l.readable(path, file, diags)
+}
+
+// readable is a file as it was parsed, or else as HCL 1 has it.
+func (l *loader) readable(path string, file *hcl.File, diags hcl.Diagnostics) *hcl.File {
+	if file != nil && (diags.HasErrors() || isLoose(file.Body) || computes(file.Body)) {
+		if old, err := parseLegacy(path, file.Bytes); err == nil {
+			return old
+		}
+	}
+	l.diagnose(diags)
+	return file
+}
+
+// reason is an error of a path without the path, which stands before it.
+func reason(err error) string {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
+}
+
+// isLoose says whether a config has template blocks, and none of pgbaton's own
+// kind.
+func isLoose(body hcl.Body) bool {
+	b, native := body.(*hclsyntax.Body)
+	if !native {
+		return false
+	}
+	loose := false
+	for _, block := range b.Blocks {
+		switch block.Type {
+		case "target", "cluster", "file":
+			return false
+		case "template":
+			loose = true
+		}
+	}
+	return loose
+}
+
+// computes says whether values of a body are more than they say, which no config
+// of pgbaton's is: then what looks like an expression is plain text.
+func computes(body hcl.Body) bool {
+	b, native := body.(*hclsyntax.Body)
+	if !native {
+		return false
+	}
+	for _, a := range b.Attributes {
+		if !isPlain(a.Expr) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(b.Blocks, func(block *hclsyntax.Block) bool { return computes(block.Body) })
+}
+
+// isPlain says whether an expression is what it says: nothing is evaluated to
+// tell.
+func isPlain(e hclsyntax.Expression) bool {
+	switch e := e.(type) {
+	case *hclsyntax.LiteralValueExpr:
+		return true
+	case *hclsyntax.UnaryOpExpr: // -1
+		return isPlain(e.Val)
+	case *hclsyntax.TemplateExpr:
+		return !slices.ContainsFunc(e.Parts, func(part hclsyntax.Expression) bool { return !isPlain(part) })
+	case *hclsyntax.TupleConsExpr:
+		return !slices.ContainsFunc(e.Exprs, func(element hclsyntax.Expression) bool { return !isPlain(element) })
+	case *hclsyntax.ObjectConsExpr:
+		return !slices.ContainsFunc(e.Items, func(item hclsyntax.ObjectConsItem) bool { return !isPlain(item.ValueExpr) })
+	}
+	return false
+}
+
+func isJSON(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
+
+func firstOf(paths []string, extra []Extra) string {
+	if len(paths) > 0 {
+		return paths[0]
+	}
+	return extra[0].Name
+}
