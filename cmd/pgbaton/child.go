@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/internal/target"
 )
@@ -17,6 +20,7 @@ import (
 // minder starts the child process of a config once every target is in sync, and
 // tells it when they changed.
 type minder struct {
+	exec   *config.Exec
 	child  *proc.Child
 	log    hclog.Logger
 	synced chan string // what is followed, all of it; the newest counts
@@ -25,13 +29,25 @@ type minder struct {
 	ended  chan struct{}
 }
 
+// childOf makes the child of a config; nil if there is none.
+func childOf(e *config.Exec) *proc.Child {
+	if e == nil {
+		return nil
+	}
+	return &proc.Child{
+		Args: e.Command, Group: e.Command[0] == "sh", // a shell keeps signals to itself
+		ReloadSignal: e.ReloadSignal, KillSignal: e.KillSignal, KillTimeout: e.KillTimeout, Splay: e.Splay,
+		Env: proc.Environment{Pristine: e.Pristine, Allow: e.Allow, Deny: e.Deny, Custom: e.Custom},
+	}
+}
+
 // mind begins to mind a child; nil if there is none.
-func mind(ctx context.Context, child *proc.Child, log hclog.Logger) *minder {
-	if child == nil {
+func mind(ctx context.Context, e *config.Exec, log hclog.Logger) *minder {
+	if e == nil {
 		return nil
 	}
 	ctx, end := context.WithCancel(ctx)
-	m := &minder{child: child, log: log, synced: make(chan string, 1), over: make(chan error, 1), end: end, ended: make(chan struct{})}
+	m := &minder{exec: e, child: childOf(e), log: log, synced: make(chan string, 1), over: make(chan error, 1), end: end, ended: make(chan struct{})}
 	go m.run(ctx)
 	return m
 }
@@ -97,6 +113,15 @@ func (m *minder) run(ctx context.Context) {
 				m.log.Info("child process told of changes", "took", time.Since(begun).Round(time.Millisecond).String())
 			}
 			last = now
+		}
+	}
+}
+
+// pass passes a signal on.
+func (m *minder) pass(s os.Signal) {
+	if sig, is := s.(syscall.Signal); is && m != nil {
+		if err := m.child.Signal(sig); err != nil {
+			m.log.Error("signal not passed on", "error", err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -112,7 +113,7 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 	if err := errors.Join(append(errs, g.Wait())...); err != nil || c.Exec == nil {
 		return err
 	}
-	return runChild(ctx, c.Exec)
+	return runChild(ctx, childOf(c.Exec))
 }
 
 // runChild runs the child process to its end, or ours.
@@ -184,9 +185,7 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 				continue
 			}
 			if slices.Contains(forward, s) {
-				if err := d.child.child.Signal(s.(syscall.Signal)); err != nil {
-					log.Error("signal not passed on", "error", err)
-				}
+				d.child.pass(s)
 				continue
 			}
 			log.Info("stopping", "signal", s.String())
@@ -301,9 +300,7 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 		d.log.Error("stopping the old config", "error", err)
 	}
 	d.log.SetLevel(hclog.LevelFromString(c.LogLevel))
-	if old := d.child; old != nil && c.Exec != nil && old.child.Same(c.Exec) {
-		// It goes on as it is.
-	} else {
+	if old := d.child; old == nil || !reflect.DeepEqual(old.exec, c.Exec) {
 		old.stop()
 		d.child = mind(ctx, c.Exec, d.log)
 	}

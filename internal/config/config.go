@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclparse"
 
-	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher"
 
@@ -30,12 +29,12 @@ type Config struct {
 	Clusters  []Cluster
 	Targets   []Target
 
-	PIDFile      string      // where the process ID is kept; "" is nowhere
-	Exec         *proc.Child // runs once all targets are in sync, and is told when they changed; nil is none
-	Syslog       *Syslog     // nil is none
-	LogFile      *LogFile    // nil is none
-	KillSignal   os.Signal   // ends pgbaton beside SIGTERM and SIGINT; nil is none
-	ReloadSignal os.Signal   // reads the config anew; nil is SIGHUP
+	PIDFile      string    // where the process ID is kept; "" is nowhere
+	Exec         *Exec     // runs once all targets are in sync, and is told when they changed; nil is none
+	Syslog       *Syslog   // nil is none
+	LogFile      *LogFile  // nil is none
+	KillSignal   os.Signal // ends pgbaton beside SIGTERM and SIGINT; nil is none
+	ReloadSignal os.Signal // reads the config anew; nil is SIGHUP
 }
 
 // Store is the store of keys and catalog.

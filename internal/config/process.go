@@ -8,8 +8,6 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"golang.org/x/sys/unix"
-
-	"github.com/pgbaton/pgbaton/internal/proc"
 )
 
 // What consul-template's configs say of the process as a whole.
@@ -59,6 +57,18 @@ type deduplicateBlock struct {
 	Range     hcl.Range `hcl:",def_range"`
 }
 
+// Exec is a child process. Zero fields take the defaults beside them.
+type Exec struct {
+	Command      []string
+	ReloadSignal syscall.Signal // 0: a reload is a stop and a start
+	KillSignal   syscall.Signal // 0 is SIGTERM
+	KillTimeout  time.Duration  // 0 is 30 s
+	Splay        time.Duration
+	Pristine     bool     // nothing of pgbaton's environment
+	Allow, Deny  []string // names of it, with * for anything
+	Custom       []string // NAME=VALUE
+}
+
 // Syslog is where logs go beside; its Facility is one of syslog's own names.
 type Syslog struct{ Facility, Name string }
 
@@ -99,7 +109,7 @@ func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
 		l.add(warning(at("template_error_fatal"), "template_error_fatal = true has no effect: an error of one template never ends pgbaton", "leave it out"))
 	}
 	if t.Exec != nil {
-		c.Exec = l.child(*t.Exec)
+		c.Exec = l.exec(*t.Exec)
 	}
 	if s := t.Syslog; s != nil && (s.Enabled == nil || *s.Enabled) {
 		c.Syslog = &Syslog{Facility: or(s.Facility, "LOCAL0"), Name: or(s.Name, "pgbaton")}
@@ -132,8 +142,8 @@ func (l *loader) signal(at hcl.Range, setting, name string) syscall.Signal {
 	return n
 }
 
-// child is the child process of an exec block; nil if there is none.
-func (l *loader) child(b execBlock) *proc.Child {
+// exec is the child process of an exec block; nil if there is none.
+func (l *loader) exec(b execBlock) *Exec {
 	if b.Enabled != nil && !*b.Enabled {
 		return nil
 	}
@@ -143,15 +153,15 @@ func (l *loader) child(b execBlock) *proc.Child {
 		return nil
 	}
 	at := func(name string) hcl.Range { return where(b.Body, name, b.Range) }
-	c := &proc.Child{
-		Args: args, Group: args[0] == "sh",
+	e := &Exec{
+		Command:      args,
 		ReloadSignal: l.signal(at("reload_signal"), "reload_signal", b.ReloadSignal),
 		KillSignal:   l.signal(at("kill_signal"), "kill_signal", b.KillSignal),
 		KillTimeout:  l.duration(at("kill_timeout"), "kill_timeout", b.KillTimeout),
 		Splay:        l.duration(at("splay"), "splay", b.Splay),
 	}
-	if e := b.Env; e != nil {
-		c.Env = proc.Environment{Pristine: e.Pristine, Custom: e.Custom, Allow: e.Allow, Deny: e.Deny}
+	if env := b.Env; env != nil {
+		e.Pristine, e.Allow, e.Deny, e.Custom = env.Pristine, env.Allow, env.Deny, env.Custom
 	}
-	return c
+	return e
 }

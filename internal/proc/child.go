@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -41,12 +40,6 @@ type Environment struct {
 	Allow    []string // names, with * for anything; none is all
 	Deny     []string // likewise, and these win
 	Custom   []string // NAME=VALUE, in any case
-}
-
-// Same says whether another is run in the same way.
-func (c *Child) Same(o *Child) bool {
-	return slices.Equal(c.Args, o.Args) && reflect.DeepEqual(c.Env, o.Env) && c.Group == o.Group &&
-		c.ReloadSignal == o.ReloadSignal && c.KillSignal == o.KillSignal && c.KillTimeout == o.KillTimeout && c.Splay == o.Splay
 }
 
 // defaultKill is how long a child may take to end.
