@@ -68,7 +68,7 @@ func (t *Template) Execute(ctx context.Context, in Input) Result {
 		}
 		return nil
 	}
-	var out capped
+	var out Capped
 	err := t.tree.Execute(&out, nil)
 	r := Result{Content: out.Bytes(), Asked: t.world.Asked, Waiting: t.world.Waiting, Written: t.world.Written}
 	switch {
@@ -129,10 +129,11 @@ func reason(expr, cause string) string {
 	return called
 }
 
-// capped is a buffer that refuses to grow past MaxContent.
-type capped struct{ bytes.Buffer }
+// Capped is a buffer that refuses to grow past MaxContent.
+type Capped struct{ bytes.Buffer }
 
-func (c *capped) Write(p []byte) (int, error) {
+// Write implements io.Writer.
+func (c *Capped) Write(p []byte) (int, error) {
 	if c.Len()+len(p) > MaxContent {
 		return 0, errTooBig
 	}

@@ -118,7 +118,7 @@ func (t *Template) define(name string, data any) (string, error) {
 		return "", fmt.Errorf("executeTemplate %s: %d templates deep", name, maxDepth)
 	}
 	defer func() { t.depth-- }()
-	var out capped
+	var out Capped
 	err := t.tree.ExecuteTemplate(&out, name, data)
 	return out.String(), err
 }

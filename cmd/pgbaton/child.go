@@ -41,20 +41,27 @@ func childOf(e *config.Exec) *proc.Child {
 	}
 }
 
-// mind begins to mind a child; nil if there is none.
-func mind(ctx context.Context, e *config.Exec, log hclog.Logger) *minder {
-	if e == nil {
+// mind begins to mind a child, once the one before it has ended; nil if there is
+// neither.
+func mind(ctx context.Context, e *config.Exec, log hclog.Logger, before *minder) *minder {
+	if e == nil && before == nil {
 		return nil
 	}
 	ctx, end := context.WithCancel(ctx)
 	m := &minder{exec: e, child: childOf(e), log: log, synced: make(chan string, 1), over: make(chan error, 1), end: end, ended: make(chan struct{})}
-	go m.run(ctx)
+	go func() {
+		defer close(m.ended)
+		before.stop()
+		if m.child != nil {
+			m.run(ctx)
+		}
+	}()
 	return m
 }
 
 // sync tells how the targets stand.
 func (m *minder) sync(loops []*target.Loop) {
-	if m == nil {
+	if m == nil || m.child == nil {
 		return
 	}
 	var followed strings.Builder
@@ -81,45 +88,53 @@ func (m *minder) Over() <-chan error {
 }
 
 func (m *minder) run(ctx context.Context) {
-	defer close(m.ended)
+	// It has its own time limit, and SIGKILL after that. One that is over has none.
+	defer func() {
+		if err := m.child.Stop(context.WithoutCancel(ctx)); err != nil {
+			m.log.Error("the child process can't be ended", "error", err)
+		}
+	}()
 	last := ""
 	for {
 		select {
 		case <-ctx.Done():
-			// It has its own time limit, and SIGKILL after that.
-			if err := m.child.Stop(context.WithoutCancel(ctx)); err != nil {
-				m.log.Error("the child process can't be ended", "error", err)
-			}
 			return
 		case err := <-m.child.Ended():
 			m.over <- err
 			return
 		case now := <-m.synced:
-			switch {
-			case now == last:
+			if now == last {
 				continue
-			case last == "":
-				if err := m.child.Start(); err != nil {
-					m.over <- err
-					return
-				}
-				m.log.Info("child process started", "command", m.child.Args[0])
-			default:
-				begun := time.Now()
-				if err := m.child.Reload(ctx); err != nil {
-					m.over <- err
-					return
-				}
-				m.log.Info("child process told of changes", "took", time.Since(begun).Round(time.Millisecond).String())
+			}
+			if err := m.tell(ctx, last == ""); err != nil {
+				m.over <- err
+				return
 			}
 			last = now
 		}
 	}
 }
 
+// tell starts the child, or tells it of changes unless it is over.
+func (m *minder) tell(ctx context.Context, first bool) error {
+	if first {
+		err := m.child.Start()
+		if err == nil {
+			m.log.Info("child process started", "command", m.child.Args[0])
+		}
+		return err
+	}
+	begun := time.Now()
+	err := m.child.Reload(ctx)
+	if err == nil {
+		m.log.Info("child process told of changes", "took", time.Since(begun).Round(time.Millisecond).String())
+	}
+	return err
+}
+
 // pass passes a signal on.
 func (m *minder) pass(s os.Signal) {
-	if sig, is := s.(syscall.Signal); is && m != nil {
+	if sig, is := s.(syscall.Signal); is && m != nil && m.child != nil {
 		if err := m.child.Signal(sig); err != nil {
 			m.log.Error("signal not passed on", "error", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"log/syslog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -82,20 +83,24 @@ func (l *logFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// stamp is a time in nanoseconds since 1970.
+var stamp = regexp.MustCompile(`^[0-9]{19}$`)
+
 func (l *logFile) rotate() error {
 	_ = l.file.Close()
 	ext := filepath.Ext(l.Path)
 	stem := strings.TrimSuffix(l.Path, ext)
+	// Whatever becomes of the full one, somebody may have moved it away, the log goes
+	// on.
 	if l.MaxFiles < 0 {
-		if err := os.Remove(l.Path); err != nil {
-			return err
-		}
+		_ = os.Remove(l.Path)
 		return l.open()
 	}
-	if err := os.Rename(l.Path, fmt.Sprintf("%s-%d%s", stem, time.Now().UnixNano(), ext)); err != nil {
-		return err
-	}
+	_ = os.Rename(l.Path, fmt.Sprintf("%s-%d%s", stem, time.Now().UnixNano(), ext))
 	full, _ := filepath.Glob(stem + "-*" + ext) // the oldest first: their names have the same length
+	full = slices.DeleteFunc(full, func(path string) bool {
+		return !stamp.MatchString(strings.TrimSuffix(strings.TrimPrefix(path, stem+"-"), ext)) // another's
+	})
 	for i := 0; l.MaxFiles > 0 && i < len(full)-l.MaxFiles; i++ {
 		_ = os.Remove(full[i])
 	}

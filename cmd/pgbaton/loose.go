@@ -165,7 +165,7 @@ func (f *looseFlags) extra(cmd *cobra.Command) ([]config.Extra, error) {
 		list = append(list, config.Extra{Name: "CT_LOCAL_CONFIG", Text: text})
 	}
 	if given {
-		list = append(list, config.Extra{Name: "the command line", Text: string(file.Bytes())})
+		list = append(list, config.Extra{Name: "the command line", Text: string(file.Bytes()), Exact: true})
 	}
 	return list, nil
 }

@@ -162,7 +162,7 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	}
 	defer remove()
 
-	d := &daemon{log: log, notify: newNotifier(log), child: mind(ctx, c.Exec, log)}
+	d := &daemon{log: log, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil)}
 	defer d.notify.close()
 	defer func() { d.child.stop() }()
 	forward := forwarded(c)
@@ -300,11 +300,10 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 		d.log.Error("stopping the old config", "error", err)
 	}
 	d.log.SetLevel(hclog.LevelFromString(c.LogLevel))
-	if old := d.child; old == nil || !reflect.DeepEqual(old.exec, c.Exec) {
-		old.stop()
-		d.child = mind(ctx, c.Exec, d.log)
-	}
 	d.start(ctx, a)
+	if old := d.child; old == nil || !reflect.DeepEqual(old.exec, c.Exec) {
+		d.child = mind(ctx, c.Exec, d.log, old)
+	}
 	d.log.Info("config taken up", "targets", len(c.Targets), "clusters", len(c.Clusters))
 }
 

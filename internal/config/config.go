@@ -86,6 +86,7 @@ type Options struct {
 type Extra struct {
 	Name, Text string
 	First      bool // it goes before the files, which go over it
+	Exact      bool // it is HCL 2, whatever is in it
 }
 
 // Load reads configs: files, or folders of *.hcl and *.json in order of their
@@ -103,6 +104,11 @@ func Load(paths []string, o Options) (*Config, Problems) {
 			parse = l.parser.ParseJSON
 		}
 		file, diags := parse([]byte(e.Text), e.Name)
+		if e.Exact {
+			l.diagnose(diags)
+			files = append(files, file)
+			continue
+		}
 		if e.First {
 			first = append(first, l.readable(e.Name, file, diags))
 			continue
@@ -130,19 +136,19 @@ type top struct {
 	Targets   []targetBlock  `hcl:"target,block"`
 
 	// What consul-template's configs have beside.
-	Loose        []looseBlock      `hcl:"template,block"`
-	Wait         *waitBlock        `hcl:"wait,block"`
-	Delimiters   *delimitersBlock  `hcl:"default_delimiters,block"`
-	PIDFile      string            `hcl:"pid_file,optional"`
-	FatalErrors  *bool             `hcl:"template_error_fatal,optional"`
-	Exec         *execBlock        `hcl:"exec,block"`
-	Syslog       *syslogBlock      `hcl:"syslog,block"`
-	LogFile      *logFileBlock     `hcl:"log_file,block"`
-	Deduplicate  *deduplicateBlock `hcl:"deduplicate,block"`
-	KillSignal   string            `hcl:"kill_signal,optional"`
-	ReloadSignal string            `hcl:"reload_signal,optional"`
-	MaxStale     string            `hcl:"max_stale,optional"`
-	QueryWait    string            `hcl:"block_query_wait,optional"`
+	Loose        []looseBlock       `hcl:"template,block"`
+	Wait         []waitBlock        `hcl:"wait,block"`
+	Delimiters   []delimitersBlock  `hcl:"default_delimiters,block"`
+	PIDFile      string             `hcl:"pid_file,optional"`
+	FatalErrors  *bool              `hcl:"template_error_fatal,optional"`
+	Exec         []execBlock        `hcl:"exec,block"`
+	Syslog       []syslogBlock      `hcl:"syslog,block"`
+	LogFile      []logFileBlock     `hcl:"log_file,block"`
+	Deduplicate  []deduplicateBlock `hcl:"deduplicate,block"`
+	KillSignal   string             `hcl:"kill_signal,optional"`
+	ReloadSignal string             `hcl:"reload_signal,optional"`
+	MaxStale     string             `hcl:"max_stale,optional"`
+	QueryWait    string             `hcl:"block_query_wait,optional"`
 }
 
 func (l *loader) decode(first string, body hcl.Body) *Config {

@@ -16,8 +16,8 @@ import (
 )
 
 // legacyBody is a body in the syntax of HCL 1, in which consul-template's users
-// write: ${ and %{ are plain text, "\." is legal, a block may stand on one line,
-// keys may be quoted, numbers that begin with 0 are octal. What decodes HCL 2
+// write: ${ and %{ are plain text, a block may stand on one line, keys may be
+// quoted, numbers that begin with 0 are octal. What decodes HCL 2
 // decodes it too.
 type legacyBody struct {
 	file   string
@@ -36,9 +36,32 @@ func parseLegacy(path string, text []byte) (*hcl.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("it is a %T", file.Node)
 	}
+	if err := readable(list); err != nil {
+		return nil, err
+	}
 	body := &legacyBody{file: path, items: list.Items}
 	body.at = hcl.Range{Filename: path, Start: hcl.InitialPos, End: hcl.InitialPos}
 	return &hcl.File{Body: body, Bytes: text}, nil
+}
+
+// readable looks whether each text and number has a value: HCL 1 panics at one
+// that its scanner took and its reader does not.
+func readable(list *ast.ObjectList) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("read value: %v", r)
+		}
+	}()
+	ast.Walk(list, func(n ast.Node) (ast.Node, bool) {
+		switch n := n.(type) {
+		case *ast.LiteralType:
+			_ = n.Token.Value()
+		case *ast.ObjectKey:
+			_ = n.Token.Value()
+		}
+		return n, true
+	})
+	return nil
 }
 
 // Content implements hcl.Body.

@@ -1,6 +1,10 @@
 package config
 
-import "github.com/hashicorp/hcl/v2"
+import (
+	"reflect"
+
+	"github.com/hashicorp/hcl/v2"
+)
 
 // layered are the bodies of several files as one: their blocks add up, and of a
 // setting that several have the last one counts.
@@ -76,4 +80,31 @@ func (l layered) MissingItemRange() hcl.Range {
 		return hcl.Range{}
 	}
 	return l[0].MissingItemRange()
+}
+
+// fold makes one block of several: of a setting that several have the last one
+// counts. Nil is none.
+func fold[T any](blocks []T) *T {
+	if len(blocks) == 0 {
+		return nil
+	}
+	one := blocks[0]
+	for i := range blocks[1:] {
+		over(reflect.ValueOf(&one).Elem(), reflect.ValueOf(&blocks[i+1]).Elem())
+	}
+	return &one
+}
+
+// over puts what is set in a later block over an earlier one.
+func over(into, later reflect.Value) {
+	for i := range into.NumField() {
+		field, set := into.Field(i), later.Field(i)
+		switch {
+		case set.IsZero():
+		case field.Kind() == reflect.Pointer && !field.IsNil() && field.Elem().Kind() == reflect.Struct:
+			over(field.Elem(), set.Elem())
+		default:
+			field.Set(set)
+		}
+	}
 }

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +75,12 @@ func (l *loader) loose(t top) []Target {
 			shared[key] = &sharing{command: command, timeout: timeout, at: at}
 		}
 		shared[key].targets = append(shared[key].targets, len(targets))
-		targets = append(targets, l.looseTarget(b, t))
+		target := l.looseTarget(b, t)
+		if slices.ContainsFunc(targets, func(o Target) bool { return o.Name == target.Name }) && len(target.Templates) > 0 {
+			sum := sha256.Sum256([]byte(target.Templates[0].Destination)) // a-b and a/b are one name
+			target.Name += "-" + hex.EncodeToString(sum[:4])
+		}
+		targets = append(targets, target)
 	}
 	for _, s := range shared {
 		settings := l.kinds.Command(s.command, s.timeout, len(s.targets))
@@ -107,13 +115,13 @@ func (l *loader) looseTarget(b looseBlock, t top) Target {
 	if b.Sandbox != "" {
 		tmpl.Rules.Sandbox = absolute(b.Sandbox)
 	}
-	if d := t.Delimiters; d != nil {
+	if d := fold(t.Delimiters); d != nil {
 		tmpl.Rules.Delims.Left, tmpl.Rules.Delims.Right = or(b.Left, d.Left), or(b.Right, d.Right)
 	}
 	target.Name, target.Templates = looseName(destination), []Template{tmpl}
 	wait := b.Wait
 	if wait == nil {
-		wait = t.Wait
+		wait = fold(t.Wait)
 	}
 	if wait != nil {
 		target.WaitMin, target.WaitMax = l.wait(*wait)

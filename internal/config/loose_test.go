@@ -161,18 +161,44 @@ func TestLooseMistakes(t *testing.T) {
 	}
 }
 
+// What HCL 1's reader can't read is no end of the process.
+func TestLegacyThatPanics(t *testing.T) {
+	for _, text := range []string{"template { source = \"\\777\" destination = \"/b\" }\n", "template { source = \"/a\" destination = \"/b\" wait = 99999999999999999999 }\n", "a = \"\\U00110000\" b = 1\n"} {
+		if _, problems, _ := load(t, "c.hcl", text); !problems.Fatal() {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+// Two paths that make one name are two targets.
+func TestLooseNames(t *testing.T) {
+	c, problems, _ := load(t, "c.hcl", "template { source = \"/a\" destination = \"/etc/a/b\" }\ntemplate { source = \"/a\" destination = \"/etc/a-b\" }\n")
+	if len(problems) > 0 || c.Targets[0].Name != "etc-a-b" || c.Targets[1].Name == "etc-a-b" || !strings.HasPrefix(c.Targets[1].Name, "etc-a-b-") {
+		t.Errorf("%v, %+v", problems, c)
+	}
+}
+
 // Of what several configs set the last counts; blocks add up.
 func TestLayers(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "1.hcl"), filepath.Join(dir, "2.hcl")
-	write(t, one, "log_level = \"warn\"\nlog_format = \"json\"\nconsul { path = \"/one\" }\ntemplate { source = \"/a\" destination = \"/b\" }\n")
+	write(t, one, "log_level = \"warn\"\nlog_format = \"json\"\nwait { min = \"1s\" }\nexec { command = \"a\" splay = \"1s\" env { pristine = true } }\nconsul { path = \"/one\" }\ntemplate { source = \"/a\" destination = \"/b\" }\n")
 	write(t, two, "log_level = \"debug\"\nconsul {\n  path = \"/two\"\n}\n")
-	c, problems := Load([]string{one, two}, options(Extra{Name: "the command line", Text: "template {\n  source = \"/c\"\n  destination = \"/d\"\n}\n"}))
+	c, problems := Load([]string{one, two}, options(Extra{Name: "the command line", Exact: true, Text: "wait {\n  max = \"3s\"\n}\nexec {\n  splay = \"2s\"\n  env {\n    custom = [\"A=$${x}\"]\n  }\n}\ntemplate {\n  source = \"/c\"\n  destination = \"/d\"\n  command = \"%%{x}\"\n}\n"}))
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	if c.LogLevel != "debug" || c.LogFormat != "json" || c.Store.Settings.(*shelf).Path != "/two" || len(c.Targets) != 2 {
 		t.Errorf("%+v, store %+v", c, c.Store.Settings)
+	}
+	if w := c.Targets[0]; w.WaitMin != time.Second || w.WaitMax != 3*time.Second {
+		t.Errorf("wait %v to %v", w.WaitMin, w.WaitMax)
+	}
+	if e := c.Exec; !slices.Equal(e.Command, []string{"sh", "-c", "a"}) || e.Splay != 2*time.Second || !e.Pristine || !slices.Equal(e.Custom, []string{"A=${x}"}) {
+		t.Errorf("exec %+v", e)
+	}
+	if args := c.Targets[1].Settings.(*told).args; args[2] != "%{x}" {
+		t.Errorf("the command of a flag is %q", args)
 	}
 	c, problems = Load(nil, options(Extra{Name: "CT_LOCAL_CONFIG", Text: ` {"template": {"source": "/c", "destination": "/d"}}`}))
 	if len(problems) > 0 || len(c.Targets) != 1 {

@@ -108,13 +108,13 @@ func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
 	if t.FatalErrors != nil && *t.FatalErrors {
 		l.add(warning(at("template_error_fatal"), "template_error_fatal = true has no effect: an error of one template never ends pgbaton", "leave it out"))
 	}
-	if t.Exec != nil {
-		c.Exec = l.exec(*t.Exec)
+	if e := fold(t.Exec); e != nil {
+		c.Exec = l.exec(*e)
 	}
-	if s := t.Syslog; s != nil && (s.Enabled == nil || *s.Enabled) {
+	if s := fold(t.Syslog); s != nil && (s.Enabled == nil || *s.Enabled) {
 		c.Syslog = &Syslog{Facility: or(s.Facility, "LOCAL0"), Name: or(s.Name, "pgbaton")}
 	}
-	if f := t.LogFile; f != nil && f.Path != "" {
+	if f := fold(t.LogFile); f != nil && f.Path != "" {
 		path := absolute(f.Path)
 		if strings.HasSuffix(f.Path, "/") {
 			path += "/pgbaton.log"
@@ -124,7 +124,7 @@ func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
 			Duration: l.duration(where(f.Body, "log_rotate_duration", f.Range), "log_rotate_duration", f.Duration),
 		}
 	}
-	if d := t.Deduplicate; d != nil && d.Enabled {
+	if d := fold(t.Deduplicate); d != nil && d.Enabled {
 		l.add(warning(d.Range, "deduplicate has no effect: each pgbaton renders for itself, from watches that its templates share",
 			"leave the block out; raise limits.http_max_conns_per_client of the agent where many templates watch many things"))
 	}

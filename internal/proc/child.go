@@ -53,7 +53,7 @@ func (c *Child) Start() error {
 		c.ended = make(chan error, 1)
 	}
 	cmd := exec.Command(c.Args[0], c.Args[1:]...) //nolint:noctx // it lives as long as pgbaton
-	cmd.Env = c.Env.of(os.Environ())
+	cmd.Env = c.Env.of(inherited())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: c.Group}
 	if err := cmd.Start(); err != nil {
@@ -64,10 +64,9 @@ func (c *Child) Start() error {
 	go func() {
 		err := cmd.Wait()
 		c.mu.Lock()
-		again := c.restart
-		c.mu.Unlock()
+		defer c.mu.Unlock()
 		close(done)
-		if !again {
+		if !c.restart {
 			c.ended <- err
 		}
 	}()
@@ -86,15 +85,25 @@ func (c *Child) Ended() <-chan error {
 }
 
 // Reload makes the child take up what changed: by its signal, or by another start.
+// One that is over is left alone, and nothing is begun once ctx has ended.
 func (c *Child) Reload(ctx context.Context) error {
-	c.splay(ctx)
+	if !c.splay(ctx) {
+		return nil // it is about to be stopped
+	}
 	if c.ReloadSignal != 0 {
 		return c.Signal(c.ReloadSignal)
 	}
 	c.mu.Lock()
+	done := c.done
+	select {
+	case <-done:
+		c.mu.Unlock()
+		return nil // it is over by itself, as Ended tells
+	default:
+	}
 	c.restart = true
 	c.mu.Unlock()
-	if err := c.kill(ctx); err != nil {
+	if err := c.kill(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	return c.Start()
@@ -157,14 +166,15 @@ func (c *Child) kill(ctx context.Context) error {
 	return err
 }
 
-func (c *Child) splay(ctx context.Context) {
-	if c.Splay <= 0 {
-		return
+// splay waits a while; it is false if ctx has ended.
+func (c *Child) splay(ctx context.Context) bool {
+	if c.Splay > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(rand.N(c.Splay)): //nolint:gosec // no secret
+		}
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(rand.N(c.Splay)): //nolint:gosec // no secret
-	}
+	return ctx.Err() == nil
 }
 
 // of is what a child gets of an environment.

@@ -16,7 +16,7 @@ import (
 type Hold struct {
 	Cluster string           `json:"cluster"`
 	Leader  []reload.Address `json:"leader"` // whose traffic it is
-	Names   []string         `json:"names"`  // what is held, in the daemon's own words
+	Names   []string         `json:"names"`  // what is held, in the daemon's own words, in the order of holding
 	Began   time.Time        `json:"began"`
 	Until   time.Time        `json:"until"` // then it is released, whatever happened
 }

@@ -257,7 +257,7 @@ func TestKeeper(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			expect(t, k, held+"; hold new")
 			k.order(ledIn(cluster.Steady, "pg1", 1), true)
-			expect(t, k, held+"; hold new; release app,new,web")
+			expect(t, k, held+"; hold new; release app,web,new")
 		},
 		"the end": func(t *testing.T, k *kept, p *pooler) {
 			k.order(ledIn(cluster.Switching, "pg1", 1), true)

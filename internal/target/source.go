@@ -1,7 +1,6 @@
 package target
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -204,7 +203,7 @@ func (s Spec) input(ctx context.Context, snap watcher.Snapshot, now time.Time) r
 // plugin runs a program for a template, which gets what it prints, and waits for
 // it: a template has no longer altogether.
 func plugin(ctx context.Context, name string, args []string) (string, error) {
-	var out bytes.Buffer
+	var out render.Capped
 	_, err := proc.Run(ctx, proc.Command{Args: append([]string{name}, args...), Stdout: &out, Timeout: render.MaxTime})
 	return out.String(), err
 }

@@ -122,9 +122,9 @@ func (k *keeper) hasTried(name string) {
 // hold holds names, once the disk has them.
 func (k *keeper) hold(ctx context.Context, h Hold, names []string, o order) error {
 	again := len(h.Names) > 0
-	all := slices.Concat(h.Names, names)
-	slices.Sort(all)
-	h.Names = slices.Compact(all)
+	// In the order of holding: what was held last counts last when it is released.
+	before := slices.DeleteFunc(slices.Clone(h.Names), func(name string) bool { return slices.Contains(names, name) })
+	h.Names = slices.Concat(before, names)
 	held := k.holding()
 	held[h.Cluster] = h
 	if err := k.save(held); err != nil {

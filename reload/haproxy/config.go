@@ -3,6 +3,7 @@ package haproxy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type daemon struct {
 	// moving is held from a look at a worker's servers to what is made of it: a
 	// Hold must not take away the server that a Follow has just led to.
 	moving sync.Mutex
+	held   map[string]netip.AddrPort // guarded by moving: what this process holds, and where it led
 }
 
 // Daemon returns the HAProxy that c describes. It touches none.
@@ -68,6 +70,7 @@ func (c *Config) Daemon(log hclog.Logger) (reload.Daemon, error) {
 	}
 	d := &daemon{
 		log: log, master: master{path: c.MasterSocket}, pidFile: c.PIDFile, binary: binary, timeout: timeout, names: map[string]lookedUp{},
+		held: map[string]netip.AddrPort{},
 	}
 	if c.MasterSocket == "" {
 		return d, nil

@@ -49,10 +49,6 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 	if err := d.free(ctx, before, s.binds); err != nil {
 		return reload.Mark{}, err
 	}
-	held, err := d.heldIn(ctx, s.servers, known)
-	if err != nil {
-		return reload.Mark{}, err
-	}
 	mark, after, err := d.reload(ctx, before)
 	if err != nil {
 		return reload.Mark{}, err
@@ -62,7 +58,7 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 	}
 	mark.State = noteOf(after, s)
 	fresh, _ := recall(mark, after)
-	return mark, errors.Join(d.holdAgain(ctx, held), d.settle(ctx, after, s.servers, fresh))
+	return mark, errors.Join(d.holdAgain(ctx), d.settle(ctx, after, s.servers, fresh))
 }
 
 // move tells the workers that take sessions what their servers are to be. It

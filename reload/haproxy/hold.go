@@ -54,6 +54,7 @@ func (d *reachable) Hold(ctx context.Context, names []string) error {
 		for _, s := range wanted {
 			if l := live[s.server]; l.at() == s.addr || l.held() { // else it leads elsewhere by now
 				held = append(held, s)
+				d.held[s.server] = s.addr
 				if err := c.command(s.hold()); err != nil {
 					return err
 				}
@@ -81,6 +82,12 @@ func (d *reachable) Hold(ctx context.Context, names []string) error {
 // it takes no commands any more.
 func (d *reachable) Release(ctx context.Context, names []string) error {
 	wanted, err := parseSlots(names)
+	// First, so that no reload under way holds it again.
+	d.moving.Lock()
+	for _, s := range wanted {
+		delete(d.held, s.server)
+	}
+	d.moving.Unlock()
 	told := d.inWorkers(ctx, func(c *conversation, live map[string]liveServer) error {
 		var errs []error
 		for _, s := range wanted {
@@ -96,30 +103,18 @@ func (d *reachable) Release(ctx context.Context, names []string) error {
 	return errors.Join(err, told, d.endStranded(ctx))
 }
 
-// heldIn are the servers whose clients wait, and that are not to lead elsewhere.
-func (d *daemon) heldIn(ctx context.Context, servers []server, known note) (held []string, err error) {
-	if len(known.Servers) == 0 {
-		return nil, nil // whatever it was, it can't be told from what is wanted
-	}
-	err = d.inWorkers(ctx, func(_ *conversation, live map[string]liveServer) error {
-		for _, s := range servers {
-			if known.keeps(s, live[s.name]) {
-				held = append(held, s.name)
-			}
-		}
-		return nil
-	})
-	return held, err
-}
-
-// holdAgain holds servers in a fresh worker, which knows nothing of it.
-func (d *daemon) holdAgain(ctx context.Context, held []string) error {
-	if len(held) == 0 {
+// holdAgain holds in a fresh worker, which knows nothing of it, what this process
+// holds at this moment.
+func (d *daemon) holdAgain(ctx context.Context) error {
+	d.moving.Lock()
+	none := len(d.held) == 0
+	d.moving.Unlock()
+	if none {
 		return nil
 	}
 	return d.inWorkers(ctx, func(c *conversation, live map[string]liveServer) error {
 		for _, s := range slots(live) {
-			if slices.Contains(held, s.server) {
+			if d.held[s.server] == s.addr { // it leads where it did when it was held
 				if err := c.command(s.hold()); err != nil {
 					return err
 				}

@@ -125,6 +125,10 @@ func TestHoldAndRelease(t *testing.T) {
 	ledTo(t, fresh, two)
 	must(t, h.Release(t.Context(), names))
 	leads(t, b.port, two)
+	// Of several names of one server the last that was held counts.
+	must(t, h.Hold(t.Context(), []string{"primary/leader=" + two.addr + ",check"}))
+	must(t, h.Release(t.Context(), append(names, "primary/leader="+two.addr+",check")))
+	leads(t, b.port, two)
 	// A name of before the move holds nobody.
 	must(t, h.Hold(t.Context(), names))
 	leads(t, b.port, two)
@@ -239,17 +243,18 @@ func TestFollowLeavesHeldTrafficHeld(t *testing.T) {
 	b.commit(t, content(one.addr, "  server a "+two.addr))
 	b.start(t)
 	mark := b.follows(t, content(one.addr, "  server a "+two.addr), reload.Mark{})
-	h := b.holder(t)
+	d := daemon(t, haproxy.Config{MasterSocket: b.socket})
+	h, _ := reload.As[reload.Holder](d)
 	names := flowing(t, h, one)
 	must(t, h.Hold(t.Context(), names))
 
-	mark = b.follows(t, content(one.addr, "  server a "+two.addr+" disabled"), mark)
+	mark = b.followsBy(t, d, content(one.addr, "  server a "+two.addr+" disabled"), mark)
 	if !strings.HasPrefix(mark.How, "disabled replicas/a") {
 		t.Errorf("mark %+v", mark)
 	}
 	stranded := begin(t, b.port)
 	waits(t, stranded)
-	mark = b.follows(t, content(one.addr, "  server a "+two.addr, "  server b "+two.addr), mark)
+	mark = b.followsBy(t, d, content(one.addr, "  server a "+two.addr, "  server b "+two.addr), mark)
 	fresh := begin(t, b.port)
 	waits(t, fresh)
 
@@ -265,6 +270,10 @@ func TestFollowLeavesHeldTrafficHeld(t *testing.T) {
 	case <-time.After(servertest.Deadline):
 		t.Error("a client waits in the old worker")
 	}
+	// What was released meanwhile is not held by a reload.
+	must(t, h.Release(t.Context(), names))
+	mark = b.followsBy(t, d, content(one.addr, "  server a "+two.addr, "  server c "+two.addr), mark)
+	leads(t, b.port, one)
 	b.follows(t, content(two.addr, "  server a "+two.addr, "  server b "+two.addr), mark)
 	leads(t, b.port, two)
 }

@@ -151,7 +151,12 @@ func (b *balancer) ask(t *testing.T, command string) string {
 // follows commits a config and follows it.
 func (b *balancer) follows(t *testing.T, content string, last reload.Mark) reload.Mark {
 	t.Helper()
-	d := daemon(t, haproxy.Config{MasterSocket: b.socket})
+	return b.followsBy(t, daemon(t, haproxy.Config{MasterSocket: b.socket}), content, last)
+}
+
+// followsBy does so by a daemon that may hold.
+func (b *balancer) followsBy(t *testing.T, d reload.Daemon, content string, last reload.Mark) reload.Mark {
+	t.Helper()
 	want := b.commit(t, content)
 	if err := d.Check(t.Context(), want); err != nil {
 		t.Fatal(err)
