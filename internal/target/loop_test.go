@@ -137,7 +137,11 @@ func newBench(t *testing.T, dir, text string) *bench {
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
 
 func (b *bench) start() {
-	w := watcher.New(map[string]watcher.Store{watcher.Catalog: b.store, watcher.Local: b.store}, hclog.NewNullLogger())
+	b.startOn(map[string]watcher.Store{watcher.Catalog: b.store, watcher.Local: b.store})
+}
+
+func (b *bench) startOn(stores map[string]watcher.Store) {
+	w := watcher.New(stores, hclog.NewNullLogger())
 	b.loop = NewLoop(b.spec, w.Subscribe(), Records{Folder: state.Folder{Dir: b.path("state")}}, hclog.NewNullLogger(), nil)
 	ctx, cancel := context.WithCancel(b.t.Context())
 	var running sync.WaitGroup

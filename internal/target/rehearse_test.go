@@ -8,9 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
-	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
@@ -103,14 +100,8 @@ func TestRehearses(t *testing.T) {
 				steady := cluster.Next(cluster.Baton{}, named("pg1", 7), policy, nil, time.Now())
 				keys.set(steady)
 
-				w := watcher.New(map[string]watcher.Store{watcher.Clusters: keys}, hclog.NewNullLogger())
-				loop := NewLoop(b.spec, w.Subscribe(), Records{Folder: state.Folder{Dir: b.path("state")}}, hclog.NewNullLogger(), nil)
-				ctx, cancel := context.WithCancel(t.Context())
-				var running sync.WaitGroup
-				running.Go(func() { _ = w.Run(ctx) })
-				running.Go(func() { _ = loop.Run(ctx) })
-				defer running.Wait()
-				defer cancel()
+				b.startOn(map[string]watcher.Store{watcher.Clusters: keys})
+				defer func() { b.stop() }()
 
 				synctest.Wait()
 				promoting := cluster.Next(steady, named("pg2", 9), policy, nil, time.Now())
