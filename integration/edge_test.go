@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -227,6 +228,7 @@ func (w *writers) write(ctx context.Context, url string, id int) {
 	var conn *pgx.Conn
 	for ctx.Err() == nil {
 		var err error
+		begun := time.Now()
 		if conn == nil {
 			conn, err = pgx.Connect(ctx, url)
 		}
@@ -236,6 +238,9 @@ func (w *writers) write(ctx context.Context, url string, id int) {
 		}
 		if ctx.Err() != nil {
 			break
+		}
+		if err != nil {
+			err = failure{err, begun}
 		}
 		w.note(id, err)
 		pause := 2 * time.Millisecond // the machine has servers to run beside them
@@ -256,6 +261,38 @@ func (w *writers) write(ctx context.Context, url string, id int) {
 		defer cancel()
 		_ = conn.Close(end)
 	}
+}
+
+// failure is an error of a transaction, which began at a time.
+type failure struct {
+	error
+	begun time.Time
+}
+
+func (f failure) Unwrap() error { return f.error }
+
+// noticed are the failures that clients had to notice: all but those of
+// transactions that were under way when traffic was held, and that a server which
+// stops cannot wait for on a machine that is slow enough. There is hardly ever one.
+func (e *edge) noticed(t *testing.T, failed []error) (noticed, underWay []error) {
+	t.Helper()
+	var held []time.Time
+	for line := range strings.Lines(e.daemon.Output()) {
+		if at, _, is := strings.Cut(line, " [INFO]  pgbaton: traffic held: "); is {
+			if when, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(at)); err == nil {
+				held = append(held, when)
+			}
+		}
+	}
+	for _, err := range failed {
+		var f failure
+		if errors.As(err, &f) && slices.ContainsFunc(held, func(at time.Time) bool { return f.begun.Before(at) && at.Sub(f.begun) < time.Second }) {
+			underWay = append(underWay, err)
+			continue
+		}
+		noticed = append(noticed, err)
+	}
+	return noticed, underWay
 }
 
 func (w *writers) note(id int, err error) {

@@ -146,7 +146,7 @@ func TestHAProxyHoldsTraffic(t *testing.T) {
 	})
 
 	t.Run("kill -9, and the guard", func(t *testing.T) {
-		e.daemon = startDaemon(t, e.dir, strings.Replace(e.config, `"40s"`, `"5s"`, 1), e.ini)
+		e.daemon = startDaemon(t, e.dir, strings.Replace(e.config, `"40s"`, `"10s"`, 1), e.ini)
 		callOff := e.askSwitchover(t)
 		e.isHeld(t, true)
 		e.daemon.Kill()

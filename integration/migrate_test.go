@@ -73,8 +73,10 @@ func TestMigration(t *testing.T) {
 	c.Switchover(t, c.Members[1])
 	pooler.landsOn(t, c.Members[1])
 	w.everyone(t, time.Now())
-	if failed, missing := w.end(t, c.Members[1]); len(failed)+len(missing) > 0 {
-		t.Errorf("errors %v, missing rows %v", failed, missing)
+	failed, missing := w.end(t, c.Members[1])
+	failed, underWay := (&edge{daemon: daemon}).noticed(t, failed)
+	if len(failed)+len(missing) > 0 || len(underWay) > 1 {
+		t.Errorf("errors %v, under way %v, missing rows %v", failed, underWay, missing)
 	}
 	stopDaemon(t, daemon)
 	if bouncer.Exited() {
