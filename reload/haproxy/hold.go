@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pgbaton/pgbaton/reload"
 )
@@ -195,8 +196,15 @@ func (d *daemon) endStranded(ctx context.Context) error {
 		return d.master.unreachable(err)
 	}
 	for _, pid := range p.old {
-		if err := d.endWaiting(ctx, pid); err != nil && d.runs(ctx, pid) {
-			return fmt.Errorf("end sessions that wait in haproxy's old worker %d: %w", pid, err)
+		for giveUp := time.Now().Add(reloading); ; {
+			err := d.endWaiting(ctx, pid)
+			if err == nil || !d.runs(ctx, pid) {
+				break
+			}
+			// One that ends meanwhile is listed for a moment more.
+			if !passing(err) || time.Now().After(giveUp) || !pause(ctx) {
+				return fmt.Errorf("end sessions that wait in haproxy's old worker %d: %w", pid, err)
+			}
 		}
 	}
 	return nil
