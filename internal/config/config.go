@@ -99,21 +99,11 @@ func Load(paths []string, o Options) (*Config, Problems) {
 		files = append(files, l.parse(path)...)
 	}
 	for _, e := range o.Extra {
-		parse := l.parser.ParseHCL
-		if isJSON(e.Text) {
-			parse = l.parser.ParseJSON
-		}
-		file, diags := parse([]byte(e.Text), e.Name)
-		if e.Exact {
-			l.diagnose(diags)
-			files = append(files, file)
-			continue
-		}
+		into := &files
 		if e.First {
-			first = append(first, l.readable(e.Name, file, diags))
-			continue
+			into = &first
 		}
-		files = append(files, l.readable(e.Name, file, diags))
+		*into = append(*into, l.parseExtra(e))
 	}
 	files = append(first, files...)
 	files = slices.DeleteFunc(files, func(f *hcl.File) bool { return f == nil })

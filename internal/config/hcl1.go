@@ -1,11 +1,14 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"math/big"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
+	legacy "github.com/hashicorp/hcl"
 	"github.com/hashicorp/hcl/hcl/ast"
 	"github.com/hashicorp/hcl/hcl/parser"
 	"github.com/hashicorp/hcl/hcl/token"
@@ -17,8 +20,7 @@ import (
 
 // legacyBody is a body in the syntax of HCL 1, in which consul-template's users
 // write: ${ and %{ are plain text, a block may stand on one line, keys may be
-// quoted, numbers that begin with 0 are octal. What decodes HCL 2
-// decodes it too.
+// quoted, numbers that begin with 0 are octal. What decodes HCL 2 decodes it too.
 type legacyBody struct {
 	file   string
 	items  []*ast.ObjectItem
@@ -28,7 +30,7 @@ type legacyBody struct {
 
 // parseLegacy reads a file in the syntax of HCL 1.
 func parseLegacy(path string, text []byte) (*hcl.File, error) {
-	file, err := parser.Parse(text)
+	file, err := legacy.ParseBytes(text) // JSON too
 	if err != nil {
 		return nil, err
 	}
@@ -36,32 +38,76 @@ func parseLegacy(path string, text []byte) (*hcl.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("it is a %T", file.Node)
 	}
-	if err := readable(list); err != nil {
+	if err := readable(list, text); err != nil {
 		return nil, err
 	}
+	nest(list)
 	body := &legacyBody{file: path, items: list.Items}
 	body.at = hcl.Range{Filename: path, Start: hcl.InitialPos, End: hcl.InitialPos}
 	return &hcl.File{Body: body, Bytes: text}, nil
 }
 
 // readable looks whether each text and number has a value: HCL 1 panics at one
-// that its scanner took and its reader does not.
-func readable(list *ast.ObjectList) (err error) {
+// that its scanner took and its reader does not. It finds the places of those in
+// JSON, which HCL 1 does not tell.
+func readable(list *ast.ObjectList, text []byte) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("read value: %v", r)
 		}
 	}()
+	end := 0 // of what was found last: the tree is in the order of the text
+	look := func(t *token.Token) {
+		_ = t.Value()
+		if !t.JSON || t.Pos.IsValid() { // blocks have names in common
+			return
+		}
+		if i := bytes.Index(text[end:], []byte(t.Text)); i >= 0 {
+			begin := end + i
+			line := bytes.LastIndexByte(text[:begin], '\n') + 1
+			t.Pos = token.Pos{Offset: begin, Line: 1 + bytes.Count(text[:begin], []byte("\n")), Column: 1 + utf8.RuneCount(text[line:begin])}
+			end = begin + len(t.Text)
+		}
+	}
 	ast.Walk(list, func(n ast.Node) (ast.Node, bool) {
 		switch n := n.(type) {
 		case *ast.LiteralType:
-			_ = n.Token.Value()
+			look(&n.Token)
 		case *ast.ObjectKey:
-			_ = n.Token.Value()
+			look(&n.Token)
 		}
 		return n, true
 	})
 	return nil
+}
+
+// nest puts blocks of JSON into one another again: HCL 1 has {"consul": {"ssl": {…}}}
+// as an item with both names, and one more for each block beside ssl.
+func nest(list *ast.ObjectList) {
+	var items []*ast.ObjectItem
+	for _, item := range list.Items {
+		if object, is := item.Val.(*ast.ObjectType); is {
+			nest(object.List)
+		}
+		if len(item.Keys) < 2 || !item.Keys[0].Token.JSON {
+			items = append(items, item)
+			continue
+		}
+		inner := *item
+		inner.Keys = item.Keys[1:]
+		if n := len(items); n > 0 && items[n-1].Keys[0] == item.Keys[0] { // the same in the text
+			within := items[n-1].Val.(*ast.ObjectType).List
+			within.Items = append(within.Items, &inner)
+			nest(within)
+			continue
+		}
+		outer := *item
+		within := &ast.ObjectList{Items: []*ast.ObjectItem{&inner}}
+		nest(within)
+		outer.Keys, outer.Val = item.Keys[:1], &ast.ObjectType{List: within}
+		items = append(items, &outer)
+	}
+	list.Items = items
 }
 
 // Content implements hcl.Body.

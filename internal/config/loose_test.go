@@ -120,6 +120,30 @@ func TestLooseInOtherSyntax(t *testing.T) {
 	}
 }
 
+// JSON is read as HCL 1 reads it, and errors still have their places.
+func TestLegacyJSON(t *testing.T) {
+	c, problems, _ := load(t, "c.json", `{"template": {"contents": "c", "destination": "/d", "perms": 416}, "wait": "1s:2s",`+
+		` "exec": {"command": "a", "env": {"pristine": true}}}`)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	target := c.Targets[0]
+	if *target.Templates[0].Perms != 0o640 || target.WaitMin != time.Second || target.WaitMax != 2*time.Second || !c.Exec.Pristine {
+		t.Errorf("%+v, %+v", target, c.Exec)
+	}
+	_, problems, _ = load(t, "c.json", "{\"template\": [{\"contents\": \"nope\", \"destination\": \"/ä\", \"nope\": 1}],\n"+
+		"  \"exec\": {\"env\": {\"pristine\": true}, \"nope\": {}}, \"wait\": \"nope\"}")
+	var at [][2]int
+	for _, p := range problems {
+		at = append(at, [2]int{p.Line, p.Column})
+	}
+	for _, want := range [][2]int{{1, 57}, {2, 39}, {2, 60}} {
+		if !slices.Contains(at, want) {
+			t.Errorf("nothing at %v:\n%s", want, problems)
+		}
+	}
+}
+
 // What is pgbaton's own is taken in HCL 1 too, if HCL 2 can't read the file.
 func TestOwnInLegacySyntax(t *testing.T) {
 	c, problems, _ := load(t, "c.hcl", "cluster \"patroni\" \"main\" { scope = \"batman\" confirm = [\"role\"] }\n"+

@@ -49,18 +49,31 @@ func (l *loader) parse(path string) []*hcl.File {
 // parseFile reads a file in HCL 2, native or JSON; or in HCL 1, if it has nothing
 // that is pgbaton's own, or if HCL 2 can't read it.
 func (l *loader) parseFile(path string) *hcl.File {
+	parse := l.parser.ParseHCLFile
 	if filepath.Ext(path) == ".json" {
-		file, diags := l.parser.ParseJSONFile(path)
+		parse = l.parser.ParseJSONFile
+	}
+	file, diags := parse(path)
+	return l.readable(path, file, diags)
+}
+
+// parseExtra reads a config that is no file likewise.
+func (l *loader) parseExtra(e Extra) *hcl.File {
+	parse := l.parser.ParseHCL
+	if strings.HasPrefix(strings.TrimSpace(e.Text), "{") {
+		parse = l.parser.ParseJSON
+	}
+	file, diags := parse([]byte(e.Text), e.Name)
+	if e.Exact {
 		l.diagnose(diags)
 		return file
 	}
-	file, diags := l.parser.ParseHCLFile(path)
-	return l.readable(path, file, diags)
+	return l.readable(e.Name, file, diags)
 }
 
 // readable is a file as it was parsed, or else as HCL 1 has it.
 func (l *loader) readable(path string, file *hcl.File, diags hcl.Diagnostics) *hcl.File {
-	if file != nil && (diags.HasErrors() || isLoose(file.Body) || computes(file.Body)) {
+	if file != nil && (diags.HasErrors() || !isOwn(file.Body) || computes(file.Body)) {
 		if old, err := parseLegacy(path, file.Bytes); err == nil {
 			return old
 		}
@@ -78,23 +91,12 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// isLoose says whether a config has template blocks, and none of pgbaton's own
-// kind.
-func isLoose(body hcl.Body) bool {
-	b, native := body.(*hclsyntax.Body)
-	if !native {
-		return false
-	}
-	loose := false
-	for _, block := range b.Blocks {
-		switch block.Type {
-		case "target", "cluster", "file":
-			return false
-		case "template":
-			loose = true
-		}
-	}
-	return loose
+// isOwn says whether a config has what only pgbaton's have.
+func isOwn(body hcl.Body) bool {
+	content, _, diags := body.PartialContent(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
+		{Type: "target", LabelNames: []string{"kind", "name"}}, {Type: "cluster", LabelNames: []string{"kind", "name"}}, {Type: "file"},
+	}})
+	return len(content.Blocks) > 0 || diags.HasErrors()
 }
 
 // computes says whether values of a body are more than they say, which no config
@@ -129,8 +131,6 @@ func isPlain(e hclsyntax.Expression) bool {
 	}
 	return false
 }
-
-func isJSON(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
 
 func firstOf(paths []string, extra []Extra) string {
 	if len(paths) > 0 {
