@@ -48,8 +48,8 @@ type Holder interface {
 	// wait for them. Names that could be held are held even if others could not.
 	Hold(ctx context.Context, names []string) error
 
-	// Release lets the clients of names, in the order in which they were held, go on. A name that is not held, or not
-	// there any more, is no error.
+	// Release lets the clients of names, in the order in which they were held, go on.
+	// A name that is not held, or not there any more, is no error.
 	Release(ctx context.Context, names []string) error
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -134,7 +133,7 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 			return 1
 		},
 	}
-	if t.Loose {
+	if t.Kind == config.LooseKind { // an empty service is as good as any
 		s.Minimum = nil
 	}
 	if _, can := reload.As[reload.Holder](daemon); can {
@@ -173,38 +172,4 @@ func (a *assembly) holdTimeout(cluster string) time.Duration {
 		}
 	}
 	return 0
-}
-
-// newLogger logs to standard error, in colour if a person looks, and wherever
-// else the config wants it.
-func newLogger(c *config.Config, std stdio) (hclog.Logger, error) {
-	o := &hclog.LoggerOptions{
-		Name: "pgbaton", Level: hclog.LevelFromString(c.LogLevel), Output: std.err,
-		JSONFormat: c.LogFormat == "json", TimeFormat: time.RFC3339Nano,
-	}
-	if f, ok := std.err.(*os.File); ok && c.LogFormat == "" && isTerminal(f) {
-		o.Color = hclog.AutoColor
-		o.TimeFormat = "15:04:05.000"
-	}
-	log := hclog.NewInterceptLogger(o)
-	beside := func(w io.Writer) {
-		log.RegisterSink(hclog.NewSinkAdapter(&hclog.LoggerOptions{
-			Level: hclog.LevelFromString(c.LogLevel), Output: w, JSONFormat: o.JSONFormat, TimeFormat: time.RFC3339Nano,
-		}))
-	}
-	if c.Syslog != nil {
-		w, err := openSyslog(*c.Syslog)
-		if err != nil {
-			return nil, err
-		}
-		beside(w)
-	}
-	if c.LogFile != nil {
-		w, err := openLogFile(*c.LogFile)
-		if err != nil {
-			return nil, err
-		}
-		beside(w)
-	}
-	return log, nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/target"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
@@ -133,9 +132,5 @@ func (l looking) open(std stdio) (*assembly, error) {
 	if c.LogLevel == "info" {
 		c.LogLevel = "warn" // what is printed is the verb's result
 	}
-	log, err := newLogger(&config.Config{LogLevel: c.LogLevel, LogFormat: c.LogFormat}, std) // to standard error alone
-	if err != nil {
-		return nil, err
-	}
-	return assemble(c, false, log)
+	return assemble(c, false, newLogger(c, std))
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,7 +76,7 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 	if problems.Fatal() {
 		return problems
 	}
-	log, err := newLogger(c, std)
+	log, err := daemonLogger(c, std)
 	if err != nil {
 		return err
 	}
@@ -143,7 +142,7 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	if problems.Fatal() {
 		return problems
 	}
-	log, err := newLogger(c, std)
+	log, err := daemonLogger(c, std)
 	if err != nil {
 		return err
 	}
@@ -162,13 +161,10 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	}
 	defer remove()
 
-	d := &daemon{log: log, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil)}
+	d := &daemon{log: log, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil), signals: signals}
 	defer d.notify.close()
 	defer func() { d.child.stop() }()
-	forward := forwarded(c)
-	if len(forward) > 0 {
-		signal.Notify(signals, forward...)
-	}
+	d.forward(c)
 	a, err := assemble(c, true, log)
 	if err != nil {
 		return err
@@ -184,7 +180,7 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 				d.reload(ctx, from)
 				continue
 			}
-			if slices.Contains(forward, s) {
+			if s != syscall.SIGINT && s != syscall.SIGTERM && s != c.KillSignal {
 				d.child.pass(s)
 				continue
 			}
@@ -223,16 +219,14 @@ type daemon struct {
 	group   *errgroup.Group
 	current *assembly
 	child   *minder // nil if there is none
+	signals chan<- os.Signal
 }
 
-// forwarded are the signals that a child process gets from us.
-func forwarded(c *config.Config) []os.Signal {
-	if c.Exec == nil {
-		return nil
+// forward takes the signals that a child process gets from us, if there is one.
+func (d *daemon) forward(c *config.Config) {
+	if c.Exec != nil {
+		signal.Notify(d.signals, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT, syscall.SIGWINCH)
 	}
-	return slices.DeleteFunc([]os.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT, syscall.SIGWINCH}, func(s os.Signal) bool {
-		return s == c.KillSignal || s == c.ReloadSignal
-	})
 }
 
 // start runs an assembly. One that ran before has ended: its leaders are taken
@@ -303,6 +297,7 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 	d.start(ctx, a)
 	if old := d.child; old == nil || !reflect.DeepEqual(old.exec, c.Exec) {
 		d.child = mind(ctx, c.Exec, d.log, old)
+		d.forward(c)
 	}
 	d.log.Info("config taken up", "targets", len(c.Targets), "clusters", len(c.Clusters))
 }

@@ -277,7 +277,7 @@ func (l *loader) checkNames(c *Config, first string) {
 	}
 	for _, t := range c.Targets {
 		id := t.Kind + " " + t.Name
-		if targets[id] && !t.Loose { // their paths tell them apart, below
+		if targets[id] && t.Kind != LooseKind { // their paths tell them apart, below
 			l.errorf(t.Range, "", "target %s is there twice", id)
 		}
 		targets[id] = true

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -67,7 +68,7 @@ func (l *loader) loose(t top) []Target {
 	for _, b := range t.Loose {
 		value, timeout, at := b.Command, b.Timeout, where(b.Body, "command", b.Range)
 		if e := b.Exec; e != nil && (e.Enabled == nil || *e.Enabled) {
-			value, timeout, at = e.Command, or(e.Timeout, b.Timeout), where(e.Body, "command", e.Range)
+			value, timeout, at = e.Command, cmp.Or(e.Timeout, b.Timeout), where(e.Body, "command", e.Range)
 		}
 		command := l.command(value, at)
 		key := fmt.Sprintf("%q %s", command, timeout)
@@ -95,7 +96,7 @@ func (l *loader) loose(t top) []Target {
 }
 
 func (l *loader) looseTarget(b looseBlock, t top) Target {
-	target := Target{Kind: LooseKind, Loose: true, Range: b.Range}
+	target := Target{Kind: LooseKind, Range: b.Range}
 	if b.Destination == "" {
 		return target // it is said already
 	}
@@ -116,7 +117,7 @@ func (l *loader) looseTarget(b looseBlock, t top) Target {
 		tmpl.Rules.Sandbox = absolute(b.Sandbox)
 	}
 	if d := fold(t.Delimiters); d != nil {
-		tmpl.Rules.Delims.Left, tmpl.Rules.Delims.Right = or(b.Left, d.Left), or(b.Right, d.Right)
+		tmpl.Rules.Delims.Left, tmpl.Rules.Delims.Right = cmp.Or(b.Left, d.Left), cmp.Or(b.Right, d.Right)
 	}
 	target.Name, target.Templates = looseName(destination), []Template{tmpl}
 	wait := b.Wait
@@ -190,13 +191,6 @@ func absolute(path string) string {
 		return abs
 	}
 	return path
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // wait reads a wait block.

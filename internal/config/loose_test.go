@@ -58,7 +58,7 @@ func TestLoose(t *testing.T) {
 	var names []string
 	for _, target := range c.Targets {
 		names = append(names, target.Kind+" "+target.Name)
-		if !target.Loose || target.Minimum != nil || len(target.Templates) != 1 {
+		if target.Kind != LooseKind || target.Minimum != nil || len(target.Templates) != 1 {
 			t.Errorf("%+v", target)
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"strings"
 	"syscall"
 	"time"
@@ -112,7 +113,7 @@ func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
 		c.Exec = l.exec(*e)
 	}
 	if s := fold(t.Syslog); s != nil && (s.Enabled == nil || *s.Enabled) {
-		c.Syslog = &Syslog{Facility: or(s.Facility, "LOCAL0"), Name: or(s.Name, "pgbaton")}
+		c.Syslog = &Syslog{Facility: cmp.Or(s.Facility, "LOCAL0"), Name: cmp.Or(s.Name, "pgbaton")}
 	}
 	if f := fold(t.LogFile); f != nil && f.Path != "" {
 		path := absolute(f.Path)

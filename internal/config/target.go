@@ -32,7 +32,6 @@ type Target struct {
 	Hold         bool     // clients wait while the leader changes
 	OnChange     []string // a command to run after the leader changed
 	Settings     Daemon
-	Loose        bool // a template block at the top level: an empty service is as good as any
 	Range        hcl.Range
 }
 

@@ -7,13 +7,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/ryanuber/go-glob"
 )
 
 // Child is a program that runs as long as pgbaton does, in a process group of its
@@ -181,7 +180,7 @@ func (c *Child) splay(ctx context.Context) bool {
 func (e Environment) of(all []string) []string {
 	var kept []string
 	matches := func(patterns []string, name string) bool {
-		return slices.ContainsFunc(patterns, func(p string) bool { return glob.Glob(p, name) })
+		return slices.ContainsFunc(patterns, func(p string) bool { matched, _ := path.Match(p, name); return matched })
 	}
 	for _, entry := range all {
 		name, _, _ := strings.Cut(entry, "=")

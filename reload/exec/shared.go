@@ -22,8 +22,8 @@ type Shared struct {
 	Targets int // how many there are
 
 	mu   sync.Mutex
-	next *turn // the run that gathers; nil if there is none
-	turn sync.Mutex
+	next *turn      // the run that gathers; nil if there is none
+	runs sync.Mutex // held while the command runs
 }
 
 // turn is one run.
@@ -96,8 +96,8 @@ func (s *shared) lead(ctx context.Context, t *turn, want []reload.File, last rel
 	case <-ctx.Done():
 	case <-time.After(gather):
 	}
-	s.with.turn.Lock()
-	defer s.with.turn.Unlock()
+	s.with.runs.Lock()
+	defer s.with.runs.Unlock()
 	s.with.mu.Lock()
 	s.with.next = nil
 	s.with.mu.Unlock()

@@ -78,7 +78,7 @@ func (d *daemon) cut(ctx context.Context, left []reload.Address, patience time.D
 type cut struct {
 	daemon *daemon
 	left   []netip.AddrPort
-	slots  map[string]netip.AddrPort // where each server of today is
+	today  map[string]netip.AddrPort // where each server of today is
 	ended  map[int]int               // worker → how many sessions
 }
 
@@ -89,7 +89,7 @@ func (c *cut) round(ctx context.Context) (hangs, waits int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	if c.slots, err = c.daemon.slots(ctx, p); err != nil {
+	if c.today, err = c.daemon.today(ctx, p); err != nil {
 		return 0, 0, err
 	}
 	for pid := range p.workers {
@@ -154,7 +154,7 @@ func (c *cut) worker(ctx context.Context, pid int, grows bool) (hangs, waits int
 
 // hangs says whether a session leads to a server that was left.
 func (c *cut) hangs(s session) bool {
-	return s.addr.IsValid() && slices.Contains(c.left, s.addr) && c.slots[s.server] != s.addr
+	return s.addr.IsValid() && slices.Contains(c.left, s.addr) && c.today[s.server] != s.addr
 }
 
 // how is what was cut, for a person.
@@ -170,9 +170,9 @@ func (c *cut) how() string {
 	return "ended " + strings.Join(all, ", ")
 }
 
-// slots are the addresses of the servers that new sessions get.
-func (d *daemon) slots(ctx context.Context, p processes) (map[string]netip.AddrPort, error) {
-	slots := map[string]netip.AddrPort{}
+// today are the addresses of the servers that new sessions get.
+func (d *daemon) today(ctx context.Context, p processes) (map[string]netip.AddrPort, error) {
+	today := map[string]netip.AddrPort{}
 	for pid := range p.workers {
 		c, err := d.master.talk(ctx, pid)
 		if err != nil {
@@ -184,13 +184,13 @@ func (d *daemon) slots(ctx context.Context, p processes) (map[string]netip.AddrP
 			return nil, err
 		}
 		for name, s := range live {
-			slots[name] = s.at()
+			today[name] = s.at()
 		}
 	}
-	if len(slots) == 0 {
+	if len(today) == 0 {
 		return nil, errors.New("haproxy has no servers")
 	}
-	return slots, nil
+	return today, nil
 }
 
 // leftAt looks up the names of servers that were left.

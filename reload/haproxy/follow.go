@@ -56,8 +56,8 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 	if moved != "" {
 		mark.How = moved + ", then " + mark.How
 	}
-	mark.State = noteOf(after, s)
-	fresh, _ := recall(mark, after)
+	fresh := noteOf(after, s)
+	mark.State = fresh.String()
 	return mark, errors.Join(d.holdAgain(ctx), d.settle(ctx, after, s.servers, fresh))
 }
 
@@ -117,7 +117,7 @@ func (d *daemon) stayed(ctx context.Context, before processes, s structure, move
 	}
 	pid, _, _ := after.current()
 	return reload.Mark{
-		Proof: reload.Followed, How: fmt.Sprintf("%s over %s: worker %d", moved, d.master.path, pid), State: noteOf(after, s),
+		Proof: reload.Followed, How: fmt.Sprintf("%s over %s: worker %d", moved, d.master.path, pid), State: noteOf(after, s).String(),
 	}, true
 }
 

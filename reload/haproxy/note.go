@@ -24,7 +24,7 @@ type note struct {
 const clockBlur = 2
 
 // noteOf is the note for a structure that a worker runs.
-func noteOf(p processes, s structure) string {
+func noteOf(p processes, s structure) note {
 	n := note{Rest: s.rest, Master: p.master, Servers: map[string]string{}}
 	n.Worker, n.Started, _ = p.current()
 	for _, srv := range s.servers {
@@ -33,6 +33,11 @@ func noteOf(p processes, s structure) string {
 			n.Disabled = append(n.Disabled, srv.name)
 		}
 	}
+	return n
+}
+
+// String is what a mark keeps of it.
+func (n note) String() string {
 	text, err := json.Marshal(n)
 	if err != nil {
 		return ""

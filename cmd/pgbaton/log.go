@@ -13,8 +13,61 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/pgbaton/pgbaton/internal/config"
 )
+
+// newLogger logs to standard error, in colour if a person looks.
+func newLogger(c *config.Config, std stdio) hclog.InterceptLogger {
+	o := &hclog.LoggerOptions{
+		Name: "pgbaton", Level: hclog.LevelFromString(c.LogLevel), Output: std.err,
+		JSONFormat: c.LogFormat == "json", TimeFormat: time.RFC3339Nano,
+	}
+	if f, ok := std.err.(*os.File); ok && c.LogFormat == "" && isTerminal(f) {
+		o.Color = hclog.AutoColor
+		o.TimeFormat = "15:04:05.000"
+	}
+	return hclog.NewInterceptLogger(o)
+}
+
+// daemonLogger logs wherever else the config wants it, too.
+func daemonLogger(c *config.Config, std stdio) (hclog.Logger, error) {
+	log := newLogger(c, std)
+	beside := func(w io.Writer) {
+		log.RegisterSink(sink{log, hclog.NewSinkAdapter(&hclog.LoggerOptions{
+			Level: hclog.Trace, Output: w, JSONFormat: c.LogFormat == "json", TimeFormat: time.RFC3339Nano,
+		})})
+	}
+	if c.Syslog != nil {
+		w, err := openSyslog(*c.Syslog)
+		if err != nil {
+			return nil, err
+		}
+		beside(w)
+	}
+	if c.LogFile != nil {
+		w, err := openLogFile(*c.LogFile)
+		if err != nil {
+			return nil, err
+		}
+		beside(w)
+	}
+	return log, nil
+}
+
+// sink takes what its logger's level lets through, which may change.
+type sink struct {
+	of hclog.Logger
+	hclog.SinkAdapter
+}
+
+// Accept implements hclog.SinkAdapter.
+func (s sink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	if level >= s.of.GetLevel() {
+		s.SinkAdapter.Accept(name, level, msg, args...)
+	}
+}
 
 // facilities are syslog's names of where messages come from.
 var facilities = []string{
