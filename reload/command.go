@@ -50,7 +50,7 @@ func (c *Checked) Check(ctx context.Context, staged []File) error {
 	}
 	_, err := RunCheck(ctx, proc.Command{
 		Args:    args,
-		Env:     []string{"PGBATON_FILE=" + staged[0].Staged, "PGBATON_DESTINATION=" + staged[0].Path},
+		Env:     proc.Environment{Custom: []string{"PGBATON_FILE=" + staged[0].Staged, "PGBATON_DESTINATION=" + staged[0].Path}},
 		Timeout: c.timeout,
 	}, staged, "check")
 	return err

@@ -133,8 +133,9 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 			return 1
 		},
 	}
-	if t.Kind == config.LooseKind { // an empty service is as good as any
-		s.Minimum = nil
+	if t.Kind == config.LooseKind {
+		s.Minimum = nil // an empty service is as good as any
+		s.Env = a.config.Store.Environment()
 	}
 	if _, can := reload.As[reload.Holder](daemon); can {
 		if s.Recipe, err = recipe(t); err != nil {

@@ -37,7 +37,7 @@ func childOf(e *config.Exec) *proc.Child {
 	return &proc.Child{
 		Args: e.Command, Group: e.Command[0] == "sh", // a shell keeps signals to itself
 		ReloadSignal: e.ReloadSignal, KillSignal: e.KillSignal, KillTimeout: e.KillTimeout, Splay: e.Splay,
-		Env: proc.Environment{Pristine: e.Pristine, Allow: e.Allow, Deny: e.Deny, Custom: e.Custom},
+		Env: proc.Environment(e.Environment),
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload/docker"
 	"github.com/pgbaton/pgbaton/reload/exec"
 	"github.com/pgbaton/pgbaton/reload/haproxy"
@@ -29,8 +30,8 @@ func kinds() config.Kinds {
 			"systemd":    func() config.Daemon { return &systemd.Config{} },
 			"docker":     func() config.Daemon { return &docker.Config{} },
 		},
-		Command: func(args []string, timeout string, targets int) config.Daemon {
-			return &exec.Shared{Config: exec.Config{Command: args, Timeout: timeout}, Targets: targets}
+		Command: func(c config.Command) config.Daemon {
+			return &exec.Shared{Config: exec.Config{Command: c.Args, Timeout: c.Timeout, Env: proc.Environment(c.Env)}, Targets: c.Targets}
 		},
 	}
 }

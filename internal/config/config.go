@@ -43,6 +43,15 @@ type Store struct {
 	Settings StoreSettings
 }
 
+// Environment is how programs and consul-template's templates find the store,
+// as NAME=VALUE.
+func (s Store) Environment() []string {
+	if e, tells := s.Settings.(interface{ Environment() []string }); tells {
+		return e.Environment()
+	}
+	return nil
+}
+
 // StoreSettings are a kind of store's own settings.
 type StoreSettings interface{ Open() (watcher.Store, error) }
 
@@ -61,9 +70,24 @@ type Kinds struct {
 	Stores  map[string]func() StoreSettings
 	Daemons map[string]func() Daemon
 
-	// Command is what runs a command for as many targets as share it; one without
-	// a command is told to nobody.
-	Command func(args []string, timeout string, targets int) Daemon
+	// Command is what runs the command of template blocks at the top level.
+	Command func(Command) Daemon
+}
+
+// Command is what targets have in common; without Args there is none.
+type Command struct {
+	Args    []string
+	Timeout string // "" is the default
+	Env     Environment
+	Targets int // how many there are
+}
+
+// Environment is what a program gets of pgbaton's own environment.
+type Environment struct {
+	Pristine bool     // nothing of it
+	Allow    []string // names of it, with * for anything; none is all
+	Deny     []string // likewise, and these win
+	Custom   []string // NAME=VALUE, in any case
 }
 
 type loader struct {
@@ -186,7 +210,7 @@ func (l *loader) decode(first string, body hcl.Body) *Config {
 	for _, b := range t.Targets {
 		c.Targets = append(c.Targets, l.target(b))
 	}
-	c.Targets = append(c.Targets, l.loose(t)...)
+	c.Targets = append(c.Targets, l.loose(t, c.Store.Environment())...)
 	l.process(content, t, c)
 	l.checkNames(c, first)
 	return c

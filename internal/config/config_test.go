@@ -76,8 +76,8 @@ func options(extra ...Extra) Options {
 		Kinds: Kinds{
 			Stores:  map[string]func() StoreSettings{"consul": func() StoreSettings { return &shelf{} }, "file": func() StoreSettings { return &shelf{} }},
 			Daemons: map[string]func() Daemon{"plain": func() Daemon { return &plain{} }},
-			Command: func(args []string, timeout string, targets int) Daemon {
-				return &told{plain{}, args, timeout, targets}
+			Command: func(c Command) Daemon {
+				return &told{plain{}, c.Args, c.Timeout, c.Targets}
 			},
 		},
 		Builtin: func(name string) (string, bool) { return `{{ var "port" 1 }}`, name == "x.cfg" }, Builtins: []string{"x.cfg"},

@@ -54,26 +54,28 @@ type delimitersBlock struct {
 
 // sharing are targets with one command.
 type sharing struct {
-	command []string
-	timeout string
+	Command
 	targets []int
 	at      hcl.Range
 }
 
 // loose makes targets of the template blocks at the top level. Those that have a
-// command in common share its runs.
-func (l *loader) loose(t top) []Target {
+// command in common share its runs. store is what tells them of the store.
+func (l *loader) loose(t top, store []string) []Target {
 	var targets []Target
 	shared := map[string]*sharing{}
 	for _, b := range t.Loose {
-		value, timeout, at := b.Command, b.Timeout, where(b.Body, "command", b.Range)
+		value, at := b.Command, where(b.Body, "command", b.Range)
+		command := Command{Timeout: b.Timeout, Env: environment(nil, store)}
 		if e := b.Exec; e != nil && (e.Enabled == nil || *e.Enabled) {
-			value, timeout, at = e.Command, cmp.Or(e.Timeout, b.Timeout), where(e.Body, "command", e.Range)
+			value, at = e.Command, where(e.Body, "command", e.Range)
+			command.Timeout, command.Env = cmp.Or(e.Timeout, b.Timeout), environment(e.Env, store)
+			l.unsupervised(*e)
 		}
-		command := l.command(value, at)
-		key := fmt.Sprintf("%q %s", command, timeout)
+		command.Args = l.command(value, at)
+		key := fmt.Sprintf("%#v", command)
 		if shared[key] == nil {
-			shared[key] = &sharing{command: command, timeout: timeout, at: at}
+			shared[key] = &sharing{Command: command, at: at}
 		}
 		shared[key].targets = append(shared[key].targets, len(targets))
 		target := l.looseTarget(b, t)
@@ -84,7 +86,8 @@ func (l *loader) loose(t top) []Target {
 		targets = append(targets, target)
 	}
 	for _, s := range shared {
-		settings := l.kinds.Command(s.command, s.timeout, len(s.targets))
+		s.Targets = len(s.targets)
+		settings := l.kinds.Command(s.Command)
 		if _, err := settings.Daemon(hclog.NewNullLogger()); err != nil {
 			l.at(s.at, err)
 		}
@@ -93,6 +96,17 @@ func (l *loader) loose(t top) []Target {
 		}
 	}
 	return targets
+}
+
+// unsupervised warns of what means nothing for a command that runs to its end.
+func (l *loader) unsupervised(e execBlock) {
+	for name, given := range map[string]string{
+		"reload_signal": e.ReloadSignal, "kill_signal": e.KillSignal, "kill_timeout": e.KillTimeout, "splay": e.Splay,
+	} {
+		if given != "" {
+			l.add(warning(where(e.Body, name, e.Range), name+" has no effect on a template's command: it is killed when its timeout is over", "leave it out"))
+		}
+	}
 }
 
 func (l *loader) looseTarget(b looseBlock, t top) Target {

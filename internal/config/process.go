@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -65,9 +66,7 @@ type Exec struct {
 	KillSignal   syscall.Signal // 0 is SIGTERM
 	KillTimeout  time.Duration  // 0 is 30 s
 	Splay        time.Duration
-	Pristine     bool     // nothing of pgbaton's environment
-	Allow, Deny  []string // names of it, with * for anything
-	Custom       []string // NAME=VALUE
+	Environment
 }
 
 // Syslog is where logs go beside; its Facility is one of syslog's own names.
@@ -110,7 +109,7 @@ func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
 		l.add(warning(at("template_error_fatal"), "template_error_fatal = true has no effect: an error of one template never ends pgbaton", "leave it out"))
 	}
 	if e := fold(t.Exec); e != nil {
-		c.Exec = l.exec(*e)
+		c.Exec = l.exec(*e, c.Store.Environment())
 	}
 	if s := fold(t.Syslog); s != nil && (s.Enabled == nil || *s.Enabled) {
 		c.Syslog = &Syslog{Facility: cmp.Or(s.Facility, "LOCAL0"), Name: cmp.Or(s.Name, "pgbaton")}
@@ -144,7 +143,7 @@ func (l *loader) signal(at hcl.Range, setting, name string) syscall.Signal {
 }
 
 // exec is the child process of an exec block; nil if there is none.
-func (l *loader) exec(b execBlock) *Exec {
+func (l *loader) exec(b execBlock, store []string) *Exec {
 	if b.Enabled != nil && !*b.Enabled {
 		return nil
 	}
@@ -160,9 +159,16 @@ func (l *loader) exec(b execBlock) *Exec {
 		KillSignal:   l.signal(at("kill_signal"), "kill_signal", b.KillSignal),
 		KillTimeout:  l.duration(at("kill_timeout"), "kill_timeout", b.KillTimeout),
 		Splay:        l.duration(at("splay"), "splay", b.Splay),
+		Environment:  environment(b.Env, store),
 	}
-	if env := b.Env; env != nil {
-		e.Pristine, e.Allow, e.Deny, e.Custom = env.Pristine, env.Allow, env.Deny, env.Custom
+	return e
+}
+
+// environment is what a program gets, the variables of the store included.
+func environment(b *envBlock, store []string) Environment {
+	e := Environment{Custom: store}
+	if b != nil {
+		e = Environment{Pristine: b.Pristine, Allow: b.Allow, Deny: b.Deny, Custom: slices.Concat(store, b.Custom)}
 	}
 	return e
 }

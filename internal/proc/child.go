@@ -33,7 +33,7 @@ type Child struct {
 	ended   chan error    // what the last one ended with
 }
 
-// Environment is what a child gets of pgbaton's own.
+// Environment is what a program gets of pgbaton's own.
 type Environment struct {
 	Pristine bool     // nothing of it
 	Allow    []string // names, with * for anything; none is all
@@ -176,7 +176,7 @@ func (c *Child) splay(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// of is what a child gets of an environment.
+// of is what a program gets of an environment.
 func (e Environment) of(all []string) []string {
 	var kept []string
 	matches := func(patterns []string, name string) bool {

@@ -28,7 +28,7 @@ const maxOutput = 64 << 10
 // Command is one program to run. Zero fields take the defaults beside them.
 type Command struct {
 	Args       []string            // program and arguments; at least one
-	Env        []string            // added to pgbaton's own environment
+	Env        Environment         // what it gets of pgbaton's own environment, and more
 	Dir        string              // working directory; "" is pgbaton's own
 	Timeout    time.Duration       // 0 is DefaultTimeout
 	Credential *syscall.Credential // nil keeps pgbaton's own user
@@ -80,7 +80,7 @@ func Run(ctx context.Context, c Command) (string, error) {
 	defer cancel()
 
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
-	cmd.Env = append(inherited(), c.Env...)
+	cmd.Env = c.Env.of(inherited())
 	cmd.Dir = c.Dir
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -180,7 +180,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "/run/pgbaton's own")
 	t.Setenv("PGBATON_TEST_KEPT", "kept")
 	out, err := proc.Run(t.Context(), proc.Command{
-		Args: sh(`echo "$NOTIFY_SOCKET,$PGBATON_TEST_KEPT,$ADDED"; pwd`), Env: []string{"ADDED=a"}, Dir: "/",
+		Args: sh(`echo "$NOTIFY_SOCKET,$PGBATON_TEST_KEPT,$ADDED"; pwd`), Env: proc.Environment{Custom: []string{"ADDED=a"}}, Dir: "/",
 	})
 	if want := ",kept,a\n/\n"; err != nil || out != want {
 		t.Errorf("got %q, %v; want %q", out, err, want)

@@ -28,7 +28,7 @@ func (l *Loop) leaderChanged(ctx context.Context, before, now map[string]Led) {
 
 func (l *Loop) runHook(ctx context.Context, cluster string, old, is Led) {
 	address := func(led Led) string { return reload.Address{Host: led.Host, Port: led.Port}.String() }
-	out, err := proc.Run(ctx, proc.Command{Args: l.spec.OnChange, Env: []string{
+	out, err := proc.Run(ctx, proc.Command{Args: l.spec.OnChange, Env: proc.Environment{Custom: []string{
 		"PGBATON_TARGET=" + l.spec.ID(),
 		"PGBATON_CLUSTER=" + cluster,
 		"PGBATON_OLD_LEADER=" + old.Leader,
@@ -37,7 +37,7 @@ func (l *Loop) runHook(ctx context.Context, cluster string, old, is Led) {
 		"PGBATON_NEW_ADDRESS=" + address(is),
 		"PGBATON_TERM=" + strconv.FormatUint(is.Created, 10),
 		"PGBATON_TIMELINE=" + strconv.FormatUint(is.Timeline, 10),
-	}})
+	}}})
 	if err != nil {
 		l.log.Error("on_leader_change failed", "cluster", cluster, "error", err, "output", strings.TrimSpace(out))
 	}

@@ -195,9 +195,19 @@ func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now ti
 
 func (s Spec) input(ctx context.Context, snap watcher.Snapshot, now time.Time) render.Input {
 	return render.Input{
-		Snapshot: snap, Now: now, Env: os.LookupEnv, Vars: s.Vars, Minimum: s.Minimum, Debug: os.Stderr,
+		Snapshot: snap, Now: now, Env: s.lookupEnv, Vars: s.Vars, Minimum: s.Minimum, Debug: os.Stderr,
 		Plugin: func(name string, args []string) (string, error) { return plugin(ctx, name, args) },
 	}
+}
+
+// lookupEnv looks for a variable of the environment.
+func (s Spec) lookupEnv(name string) (string, bool) {
+	for _, entry := range s.Env {
+		if value, is := strings.CutPrefix(entry, name+"="); is {
+			return value, true
+		}
+	}
+	return os.LookupEnv(name)
 }
 
 // plugin runs a program for a template, which gets what it prints, and waits for

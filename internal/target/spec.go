@@ -27,6 +27,7 @@ type Spec struct {
 	Guard       func() Guard              // watches over holds from outside; nil is nobody, and so is what it returns if it can't
 	Knows       func(cluster string) bool // whether there is such a cluster; nil is always
 
+	Env      []string // NAME=VALUE, for templates: over pgbaton's own environment
 	OnChange []string // a command to run after a leader changed; nil is none
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,11 +24,15 @@ type Config struct {
 
 	// Timeout ends the command. Empty: "30s".
 	Timeout string `hcl:"timeout,optional"`
+
+	// Env is what the command gets of pgbaton's environment, and more.
+	Env proc.Environment
 }
 
 type daemon struct {
 	log     hclog.Logger
 	command []string
+	env     proc.Environment
 	timeout time.Duration
 }
 
@@ -40,7 +45,7 @@ func (c *Config) Daemon(log hclog.Logger) (reload.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &daemon{log: log, command: c.Command, timeout: timeout}, nil
+	return &daemon{log: log, command: c.Command, env: c.Env, timeout: timeout}, nil
 }
 
 // Check has nothing to say.
@@ -48,9 +53,9 @@ func (d *daemon) Check(context.Context, []reload.File) error { return nil }
 
 // Follow runs the command. It finds the main file in PGBATON_DESTINATION.
 func (d *daemon) Follow(ctx context.Context, want []reload.File, _ reload.Mark) (reload.Mark, error) {
-	var env []string
+	env := d.env
 	if len(want) > 0 {
-		env = append(env, "PGBATON_DESTINATION="+want[0].Path)
+		env.Custom = append(slices.Clone(env.Custom), "PGBATON_DESTINATION="+want[0].Path)
 	}
 	out, err := proc.Run(ctx, proc.Command{Args: d.command, Env: env, Timeout: d.timeout})
 	switch {

@@ -64,7 +64,7 @@ func (d *daemon) dryRun(ctx context.Context, t *tree) (string, error) {
 	}()
 	out, err := proc.Run(ctx, proc.Command{
 		Args:       []string{d.binary, copies.main},
-		Env:        []string{"NOTIFY_SOCKET=" + filepath.Join(dir, notifyName)},
+		Env:        proc.Environment{Custom: []string{"NOTIFY_SOCKET=" + filepath.Join(dir, notifyName)}},
 		Dir:        t.dir,
 		Timeout:    d.timeout,
 		Credential: who.cred,

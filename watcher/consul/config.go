@@ -3,11 +3,14 @@
 package consul
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -64,12 +67,40 @@ func (c *Config) QueryWait(text string) {
 	}
 }
 
+// Environment is what consul-template tells programs and templates of Consul.
+func (c *Config) Environment() []string {
+	var env []string
+	add := func(name, value string) {
+		if value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	add(api.HTTPAddrEnvName, c.Address)
+	if c.Auth.on() {
+		add(api.HTTPAuthEnvName, c.Auth.Username+":"+c.Auth.Password)
+	}
+	add(api.HTTPTokenEnvName, c.Token)
+	add(api.HTTPTokenFileEnvName, c.TokenFile)
+	ssl, verify := cmp.Or(os.Getenv(api.HTTPSSLEnvName), "false"), cmp.Or(os.Getenv(api.HTTPSSLVerifyEnvName), "true")
+	if c.SSL != nil {
+		ssl = strconv.FormatBool(c.SSL.on())
+	}
+	if c.SSL != nil && c.SSL.Verify != nil {
+		verify = strconv.FormatBool(*c.SSL.Verify)
+	}
+	add(api.HTTPSSLEnvName, ssl)
+	add(api.HTTPSSLVerifyEnvName, verify)
+	return env
+}
+
 // Auth is HTTP basic authentication.
 type Auth struct {
 	Enabled  *bool  `hcl:"enabled,optional"` // nil is true: the block is there
 	Username string `hcl:"username,optional"`
 	Password string `hcl:"password,optional"`
 }
+
+func (a *Auth) on() bool { return a != nil && (a.Enabled == nil || *a.Enabled) }
 
 // SSL is the TLS of the connection.
 type SSL struct {
@@ -81,6 +112,8 @@ type SSL struct {
 	CAPath     string `hcl:"ca_path,optional"`
 	ServerName string `hcl:"server_name,optional"`
 }
+
+func (s *SSL) on() bool { return s != nil && (s.Enabled == nil || *s.Enabled) }
 
 // defaultWait is how long Consul may hold a blocking query that sees no
 // change. Consul adds up to a sixteenth of it.
@@ -120,10 +153,10 @@ func (c *Config) Open() (watcher.Store, error) {
 	if c.Datacenter != "" {
 		conf.Datacenter = c.Datacenter
 	}
-	if c.Auth != nil && (c.Auth.Enabled == nil || *c.Auth.Enabled) {
+	if c.Auth.on() {
 		conf.HttpAuth = &api.HttpBasicAuth{Username: c.Auth.Username, Password: c.Auth.Password}
 	}
-	if s := c.SSL; s != nil && (s.Enabled == nil || *s.Enabled) {
+	if s := c.SSL; s.on() {
 		conf.Scheme = "https"
 		conf.TLSConfig = api.TLSConfig{
 			Address: s.ServerName, CAFile: s.CACert, CAPath: s.CAPath,
