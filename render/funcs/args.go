@@ -21,22 +21,21 @@ type argument struct {
 	options watcher.Options
 }
 
-// grammar is what one function takes.
+// grammar is what some functions take.
 type grammar struct {
-	fn     string
 	marks  string
 	name   *regexp.Regexp // what its name may be
 	tagged bool           // a tag and a dot may stand before the name
 }
 
 var grammars = struct{ service, services, node, nodes, peerings, key, prefix grammar }{
-	service:  grammar{"service", marks, regexp.MustCompile(`^[\w-]+$`), true},
-	services: grammar{"services", "?@", regexp.MustCompile(`^$`), false},
-	node:     grammar{"node", "?@", regexp.MustCompile(`^[\w.-]*$`), false},
-	nodes:    grammar{"nodes", "?@~", regexp.MustCompile(`^$`), false},
-	peerings: grammar{"peerings", "?", regexp.MustCompile(`^$`), false},
-	key:      grammar{"key", "?@", regexp.MustCompile(`^[^@?]+$`), false},
-	prefix:   grammar{"ls", "?@", regexp.MustCompile(`^[^@?]+$`), false},
+	service:  grammar{marks, regexp.MustCompile(`^[\w-]+$`), true},
+	services: grammar{"?@", regexp.MustCompile(`^$`), false},
+	node:     grammar{"?@", regexp.MustCompile(`^[\w.-]*$`), false},
+	nodes:    grammar{"?@~", regexp.MustCompile(`^$`), false},
+	peerings: grammar{"?", regexp.MustCompile(`^$`), false},
+	key:      grammar{"?@", regexp.MustCompile(`^[^@?]+$`), false},
+	prefix:   grammar{"?@", regexp.MustCompile(`^[^@?]+$`), false},
 }
 
 var (
@@ -45,35 +44,32 @@ var (
 	stateList = regexp.MustCompile(`^[\w,]*$`)
 )
 
-// parse takes text apart as the function reads it.
-func (g grammar) parse(text string) (argument, error) {
-	a, err := parse(g.fn, text, g.marks)
+// parse takes text apart as the function fn reads it.
+func (g grammar) parse(fn, text string) (argument, error) {
+	bad := func(format string, args ...any) error { return badArgument(fn, text, format, args...) }
+	a, err := parse(fn, text, g.marks)
 	if err != nil {
 		return a, err
 	}
 	if dot := strings.LastIndexByte(a.name, '.'); g.tagged && dot >= 0 {
 		a.options.Tag, a.name = a.name[:dot], a.name[dot+1:]
 		if !tagName.MatchString(a.options.Tag) {
-			return a, g.bad(text, "%q is no tag", a.options.Tag)
+			return a, bad("%q is no tag", a.options.Tag)
 		}
 	}
 	switch o := a.options; {
 	case !g.name.MatchString(a.name):
-		return a, g.bad(text, "%q is no name", a.name)
+		return a, bad("%q is no name", a.name)
 	case !placeName.MatchString(o.Datacenter):
-		return a, g.bad(text, "%q is no datacenter", o.Datacenter)
+		return a, bad("%q is no datacenter", o.Datacenter)
 	case !placeName.MatchString(o.Near):
-		return a, g.bad(text, "%q is no node", o.Near)
+		return a, bad("%q is no node", o.Near)
 	case !stateList.MatchString(o.Status):
-		return a, g.bad(text, "%q is no list of check states", o.Status)
+		return a, bad("%q is no list of check states", o.Status)
 	case o.Peer != "" && o.Sameness != "":
-		return a, g.bad(text, "peer and sameness-group exclude each other")
+		return a, bad("peer and sameness-group exclude each other")
 	}
 	return a, nil
-}
-
-func (g grammar) bad(text, format string, args ...any) error {
-	return badArgument(g.fn, text, format, args...)
 }
 
 func badArgument(fn, text, format string, args ...any) error {

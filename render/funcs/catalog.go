@@ -17,14 +17,14 @@ func catalog(w *World) template.FuncMap {
 		"service": func(text ...string) ([]*watcher.Instance, error) { return w.service("service", watcher.Service, text) },
 		"connect": func(text ...string) ([]*watcher.Instance, error) { return w.service("connect", watcher.Connect, text) },
 		"services": func(text ...string) ([]*watcher.CatalogService, error) {
-			return list[*watcher.CatalogService](w, watcher.Services, grammars.services, text)
+			return list[*watcher.CatalogService](w, "services", watcher.Services, grammars.services, text)
 		},
 		"nodes": func(text ...string) ([]*watcher.NodeInfo, error) {
-			return list[*watcher.NodeInfo](w, watcher.Nodes, grammars.nodes, text)
+			return list[*watcher.NodeInfo](w, "nodes", watcher.Nodes, grammars.nodes, text)
 		},
 		// node gives an empty detail for a node that does not exist.
 		"node": func(text ...string) (*watcher.NodeDetail, error) {
-			arg, err := grammars.node.parse(strings.Join(text, ""))
+			arg, err := grammars.node.parse("node", strings.Join(text, ""))
 			if err != nil {
 				return nil, err
 			}
@@ -41,15 +41,13 @@ func catalog(w *World) template.FuncMap {
 			if len(ignore) > 1 {
 				return nil, fmt.Errorf("datacenters: one argument at most, have %d", len(ignore))
 			}
-			a, _ := w.answer(watcher.Query{Kind: watcher.Datacenters})
-			list, _ := a.Value.([]string)
-			return list, nil
+			return ask[[]string](w, watcher.Query{Kind: watcher.Datacenters}), nil
 		},
 		"peerings": func(text ...string) ([]*watcher.Peering, error) {
-			return list[*watcher.Peering](w, watcher.Peerings, grammars.peerings, text)
+			return list[*watcher.Peering](w, "peerings", watcher.Peerings, grammars.peerings, text)
 		},
-		"partitions": func() ([]*watcher.Partition, error) {
-			return list[*watcher.Partition](w, watcher.Partitions, grammars.peerings, nil)
+		"partitions": func() []*watcher.Partition {
+			return ask[[]*watcher.Partition](w, watcher.Query{Kind: watcher.Partitions})
 		},
 		"exportedServices": func(partition ...string) ([]watcher.ExportedService, error) {
 			return ofPartition[watcher.ExportedService](w, "exportedServices", watcher.Exported, partition)
@@ -57,16 +55,12 @@ func catalog(w *World) template.FuncMap {
 		"importedServices": func(partition ...string) ([]watcher.ImportedService, error) {
 			return ofPartition[watcher.ImportedService](w, "importedServices", watcher.Imported, partition)
 		},
-		"caRoots": func(...string) ([]*watcher.Root, error) {
-			return list[*watcher.Root](w, watcher.CARoots, grammars.peerings, nil)
-		},
+		"caRoots": func(...string) []*watcher.Root { return ask[[]*watcher.Root](w, watcher.Query{Kind: watcher.CARoots}) },
 		"caLeaf": func(service ...string) (any, error) {
 			if len(service) == 0 || service[0] == "" {
 				return nil, nil
 			}
-			a, _ := w.answer(watcher.Query{Kind: watcher.CALeaf, Path: service[0]})
-			leaf, _ := a.Value.(*watcher.Leaf)
-			return leaf, nil
+			return ask[*watcher.Leaf](w, watcher.Query{Kind: watcher.CALeaf, Path: service[0]}), nil
 		},
 	}
 }
@@ -76,20 +70,23 @@ func ofPartition[T any](w *World, fn string, kind watcher.Kind, partition []stri
 	if len(partition) > 1 {
 		return nil, fmt.Errorf("%s: one partition at most, have %d", fn, len(partition))
 	}
-	a, _ := w.answer(watcher.Query{Kind: kind, Options: watcher.Options{Partition: strings.Join(partition, "")}})
-	found, _ := a.Value.([]T)
-	return found, nil
+	return ask[[]T](w, watcher.Query{Kind: kind, Options: watcher.Options{Partition: strings.Join(partition, "")}}), nil
 }
 
 // list looks up what has no name of its own.
-func list[T any](w *World, kind watcher.Kind, g grammar, text []string) ([]T, error) {
-	arg, err := g.parse(strings.Join(text, ""))
+func list[T any](w *World, fn string, kind watcher.Kind, g grammar, text []string) ([]T, error) {
+	arg, err := g.parse(fn, strings.Join(text, ""))
 	if err != nil {
 		return nil, err
 	}
-	a, _ := w.answer(watcher.Query{Kind: kind, Options: arg.options})
-	found, _ := a.Value.([]T)
-	return found, nil
+	return ask[[]T](w, watcher.Query{Kind: kind, Options: arg.options}), nil
+}
+
+// ask looks something up; what is not known yet is the zero T.
+func ask[T any](w *World, q watcher.Query) T {
+	a, _ := w.answer(q)
+	found, _ := a.Value.(T)
+	return found
 }
 
 // service lists a service's instances: the passing ones, unless states follow
@@ -98,9 +95,7 @@ func (w *World) service(fn string, kind watcher.Kind, text []string) ([]*watcher
 	if len(text) == 0 || text[0] == "" {
 		return []*watcher.Instance{}, nil
 	}
-	g := grammars.service
-	g.fn = fn
-	arg, err := g.parse(strings.Join(text, "|"))
+	arg, err := grammars.service.parse(fn, strings.Join(text, "|"))
 	if err != nil {
 		return nil, err
 	}

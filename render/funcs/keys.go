@@ -9,9 +9,7 @@ import (
 
 func keys(w *World) template.FuncMap {
 	key := func(fn, text string) (a watcher.Answer, q watcher.Query, ok bool, err error) {
-		g := grammars.key
-		g.fn = fn
-		arg, err := g.parse(strings.TrimPrefix(text, "/"))
+		arg, err := grammars.key.parse(fn, strings.TrimPrefix(text, "/"))
 		if err != nil {
 			return a, q, false, err
 		}
@@ -71,9 +69,7 @@ func (w *World) pairs(fn, text string, keep func(watcher.Pair) bool, safe bool) 
 	if text == "" {
 		return out, nil
 	}
-	g := grammars.prefix
-	g.fn = fn
-	arg, err := g.parse(strings.TrimPrefix(text, "/"))
+	arg, err := grammars.prefix.parse(fn, strings.TrimPrefix(text, "/"))
 	if err != nil {
 		return nil, err
 	}

@@ -55,20 +55,19 @@ func local(w *World) template.FuncMap {
 	}
 }
 
+// absolute makes a path absolute, if it may be another.
+func (w *World) absolute(path string) (string, error) {
+	if filepath.IsAbs(path) || w.Relative {
+		return filepath.Abs(path)
+	}
+	return "", hint.Wrap(fmt.Errorf("%q is not an absolute path", path), "pgbaton's working directory is not where its config is")
+}
+
 // place makes a path absolute and looks whether it may be read.
 func (w *World) place(path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		if !w.Relative {
-			return "", hint.Wrap(fmt.Errorf("%q is not an absolute path", path), "pgbaton's working directory is not where its config is")
-		}
-		abs, err := filepath.Abs(path)
-		if err != nil {
-			return "", err
-		}
-		path = abs
-	}
-	if w.Sandbox == "" {
-		return path, nil
+	path, err := w.absolute(path)
+	if err != nil || w.Sandbox == "" {
+		return path, err
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {

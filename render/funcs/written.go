@@ -3,7 +3,6 @@ package funcs
 import (
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"text/template"
@@ -34,9 +33,8 @@ func written(w *World) template.FuncMap {
 			if err != nil {
 				return "", hint.Wrap(fmt.Errorf("writeToFile %s: permissions %q", path, perms), "write them in octal, as 0640")
 			}
-			if !filepath.IsAbs(path) && !w.Relative {
-				return "", hint.Wrap(fmt.Errorf("writeToFile %q: not an absolute path", path),
-					"pgbaton's working directory is not where its config is")
+			if path, err = w.absolute(path); err != nil {
+				return "", fmt.Errorf("writeToFile: %w", err)
 			}
 			f := Written{Path: path, User: user, Group: group, Perms: fs.FileMode(mode), Content: rest[len(rest)-1]}
 			flags := ""
