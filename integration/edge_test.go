@@ -94,9 +94,12 @@ func (e *edge) awaitLeader(t *testing.T) {
 }
 
 // logged says whether pgbaton's log has a text.
-func (e *edge) logged(text string) error {
-	if !strings.Contains(e.daemon.Output(), text) {
-		return fmt.Errorf("the log has no %q:\n%s", text, e.daemon.Output())
+func (e *edge) logged(text string) error { return logged(e.daemon, text) }
+
+// logged says whether a daemon has printed text.
+func logged(daemon *servertest.Process, text string) error {
+	if out := daemon.Output(); !strings.Contains(out, text) {
+		return fmt.Errorf("the log has no %q:\n%s", text, out)
 	}
 	return nil
 }

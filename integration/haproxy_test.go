@@ -185,14 +185,7 @@ func TestHAProxyHoldsTraffic(t *testing.T) {
 			w.failures()
 			old := c.Leader(t)
 			lost.end(t, old)
-			next := e.newLeader(t, old)
-			through(e.port).landsOn(t, next)
-			w.everyone(t, time.Now())
-			failed := w.failures()
-			t.Logf("%d sessions, %d errors", clients, len(failed))
-			if len(failed) > clients {
-				t.Errorf("%d errors of %d sessions: %v", len(failed), clients, errors.Join(failed...))
-			}
+			e.survives(t, w, old, clients)
 			if lost.how == "the leader hangs" {
 				old.Thaw(t)
 			}

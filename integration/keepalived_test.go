@@ -99,19 +99,11 @@ kv:
 	for i, h := range hosts {
 		p := h.pgbaton(t, state, fmt.Sprintf("pg%d", i+1))
 		servertest.Eventually(t, "pgbaton finds no keepalived to reload", func() error {
-			if !strings.Contains(p.Output(), "the files are in place, but the daemon does not follow") {
-				return fmt.Errorf("pgbaton says:\n%s", p.Output())
-			}
-			return nil
+			return logged(p, "the files are in place, but the daemon does not follow")
 		})
 		h.run(t, "keepalived", "-n", "-l", "-P", "-f", filepath.Join(h.dir, "keepalived.conf"),
 			"-p", filepath.Join(h.dir, "pid"), "-r", filepath.Join(h.dir, "vrrp.pid"))
-		servertest.Eventually(t, "the reload is tried until it succeeds", func() error {
-			if !strings.Contains(p.Output(), "applied: target=keepalived.vip") {
-				return fmt.Errorf("pgbaton says:\n%s", p.Output())
-			}
-			return nil
-		})
+		servertest.Eventually(t, "the reload is tried until it succeeds", func() error { return logged(p, "applied: target=keepalived.vip") })
 	}
 	servertest.Eventually(t, "the leader's host has the address", hosts[0].holds(t, hosts[1]))
 	for range 2 {

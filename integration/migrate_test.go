@@ -54,20 +54,15 @@ func TestMigration(t *testing.T) {
 	c.AwaitReady(t)
 	c.Switchover(t, c.Members[0])
 	pooler.landsOn(t, c.Members[0])
-	if out := daemon.Output(); !strings.Contains(out, "proof=followed") || !strings.Contains(out, "RELOAD over") {
-		t.Errorf("it was not seen to follow:\n%s", out)
+	for _, text := range []string{"proof=followed", "RELOAD over"} {
+		servertest.Eventually(t, "it is seen to follow", func() error { return logged(daemon, text) })
 	}
 	stopDaemon(t, daemon)
 
 	// Nobody notices.
 	daemon = step(2)
 	// The bytes are those of before, so nothing is applied.
-	servertest.Eventually(t, "pgbaton knows the leader", func() error {
-		if !strings.Contains(daemon.Output(), "leader confirmed") {
-			return fmt.Errorf("not yet:\n%s", daemon.Output())
-		}
-		return nil
-	})
+	servertest.Eventually(t, "pgbaton knows the leader", func() error { return logged(daemon, "leader confirmed") })
 	c.AwaitReady(t)
 	w := startWriters(t, port, 4)
 	c.Switchover(t, c.Members[1])

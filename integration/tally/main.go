@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -22,6 +23,7 @@ type event struct {
 	ImportPath string // of a build event, which has no Package
 	Test       string
 	Output     string
+	Elapsed    float64 // seconds
 }
 
 type test struct{ pkg, name string }
@@ -32,6 +34,7 @@ func run(in io.Reader, out io.Writer) int {
 	var (
 		passed, failedTests, failedPkgs, pkgs int
 		skipped                               []test
+		failures                              []string
 		output                                = map[test]*strings.Builder{}
 	)
 	lines := bufio.NewScanner(in)
@@ -76,6 +79,7 @@ func run(in io.Reader, out io.Writer) int {
 			case e.Action == "fail":
 				failedTests++
 				fmt.Fprint(out, output[key])
+				failures = append(failures, fmt.Sprintf("FAILED %s %s, %.0f s\n%s", key.pkg, key.name, e.Elapsed, reason(output[key].String())))
 			case e.Action == "skip":
 				skipped = append(skipped, key)
 			}
@@ -85,6 +89,10 @@ func run(in io.Reader, out io.Writer) int {
 	if err := lines.Err(); err != nil {
 		fmt.Fprintln(out, "read go test's output:", err)
 		return 1
+	}
+	// Said once more at the end: a CI that keeps the last lines keeps the servers' otherwise.
+	for _, f := range failures {
+		fmt.Fprint(out, f)
 	}
 	for _, k := range skipped {
 		fmt.Fprintf(out, "SKIPPED %s %s\n", k.pkg, k.name)
@@ -96,3 +104,33 @@ func run(in io.Reader, out io.Writer) int {
 	}
 	return 0
 }
+
+// reason is what a test said for itself of all that it printed, the beginning of
+// each message: what it has from its servers comes from other files.
+func reason(output string) string {
+	const lines, columns = 8, 400
+	var b strings.Builder
+	left := 0
+	for line := range strings.Lines(output) {
+		if m := said.FindStringSubmatch(line); m != nil {
+			left = 0
+			if strings.HasSuffix(m[1], "_test.go") {
+				left = lines
+			}
+		}
+		if left == 0 {
+			continue
+		}
+		left--
+		line = strings.TrimRight(line, "\n")
+		if len(line) > columns {
+			line = strings.ToValidUTF8(line[:columns], "") + " …"
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
+
+// said matches the first line of a message, which names the file that said it,
+// and of a verdict.
+var said = regexp.MustCompile(`^\s*(?:(\w+\.go):\d+: |--- |=== )`)

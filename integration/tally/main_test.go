@@ -23,7 +23,14 @@ func TestRun(t *testing.T) {
 			"fail", pass + `{"Action":"output","Package":"q","Test":"B","Output":"why\n"}
 {"Action":"fail","Package":"q","Test":"B"}
 {"Action":"fail","Package":"q"}`,
-			1, "ok  \tp\t0.1s\nwhy\n1 tests passed in 1 packages, 1 failed, 0 skipped, 1 packages failed\n",
+			1, "ok  \tp\t0.1s\nwhy\nFAILED q B, 0 s\n1 tests passed in 1 packages, 1 failed, 0 skipped, 1 packages failed\n",
+		},
+		{
+			"fail, and its server says much", `{"Action":"output","Package":"q","Test":"B","Output":"=== RUN   B\n    b_test.go:3: no\n        leader\n"}
+{"Action":"output","Package":"q","Test":"B","Output":"    server.go:9: noise\n        noise\n--- FAIL: B (60.10s)\n"}
+{"Action":"fail","Package":"q","Test":"B","Elapsed":60.1}`,
+			1, "=== RUN   B\n    b_test.go:3: no\n        leader\n    server.go:9: noise\n        noise\n--- FAIL: B (60.10s)\n" +
+				"FAILED q B, 60 s\n    b_test.go:3: no\n        leader\n0 tests passed in 0 packages, 1 failed, 0 skipped, 0 packages failed\n",
 		},
 		{
 			"skip", pass + `{"Action":"skip","Package":"q","Test":"B"}`,

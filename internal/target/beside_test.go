@@ -3,6 +3,8 @@ package target
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,14 +47,25 @@ func TestWritesBeside(t *testing.T) {
 
 func TestWritesBesideItself(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, dir, "")
-		b.spec.Templates[0].Text = fmt.Sprintf(`x{{ "y" | writeToFile %q "" "" "0600" }}`, b.path("out"))
-		b.start()
-		defer func() { b.stop() }()
-		b.expect("a file written twice", "")
-		if err := b.loop.State().Err; err == nil || !strings.Contains(err.Error(), "writes that file already") {
-			t.Errorf("error %v", err)
-		}
-	})
+	cwd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(cwd, filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "out"), relative} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, dir, "")
+			b.spec.Templates[0].Rules.Relative = true
+			b.spec.Templates[0].Text = fmt.Sprintf(`x{{ "y" | writeToFile %q "" "" "0600" }}`, path)
+			b.start()
+			defer func() { b.stop() }()
+			b.expect("a file written twice", "")
+			if err := b.loop.State().Err; err == nil || !strings.Contains(err.Error(), "writes that file already") {
+				t.Errorf("%s: error %v", path, err)
+			}
+		})
+	}
 }
