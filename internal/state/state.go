@@ -36,17 +36,14 @@ func (f Folder) Load(name string, v any) (found bool, err error) {
 
 // Save writes the file of a name, and returns when the disk has it.
 func (f Folder) Save(name string, v any) error {
-	content, err := json.MarshalIndent(v, "", "  ")
+	content, err := f.prepare(v)
 	if err != nil {
-		return err
-	}
-	if err := f.make(); err != nil {
 		return err
 	}
 	perms := fs.FileMode(0o600)
 	set, err := render.Stage([]render.File{{
 		Destination: render.Destination{Path: f.path(name), Perms: &perms},
-		Content:     append(content, '\n'),
+		Content:     content,
 	}})
 	if err == nil {
 		if err = set.Rename(); err == nil {
@@ -58,6 +55,50 @@ func (f Folder) Save(name string, v any) error {
 		return fmt.Errorf("save state of %s: %w", name, err)
 	}
 	return nil
+}
+
+// Write writes the file of a name, and does not wait for the disk: every other
+// process sees it when Write returns, also after a kill of this one, but it may
+// not outlive the machine until Sync returns.
+func (f Folder) Write(name string, v any) error {
+	content, err := f.prepare(v)
+	if err != nil {
+		return err
+	}
+	temp := filepath.Join(f.Dir, "."+name+".written")
+	if err = os.WriteFile(temp, content, 0o600); err == nil {
+		err = os.Rename(temp, f.path(name))
+	}
+	if err != nil {
+		return fmt.Errorf("write state of %s: %w", name, err)
+	}
+	return nil
+}
+
+// Sync returns when the disk has what was last written or removed of a name.
+func (f Folder) Sync(name string) error {
+	for _, path := range []string{f.path(name), f.Dir} {
+		file, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = errors.Join(file.Sync(), file.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("sync state of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// prepare makes the folder, and what a file is to hold.
+func (f Folder) prepare(v any) ([]byte, error) {
+	content, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(content, '\n'), f.make()
 }
 
 // Has says whether there is a file of a name.

@@ -11,8 +11,8 @@ import (
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
-// Hold is traffic that is held while a cluster changes its leader. It is on
-// disk before anything is held.
+// Hold is traffic that is held while a cluster changes its leader. It is in the
+// state folder before anything is held.
 type Hold struct {
 	Cluster string           `json:"cluster"`
 	Leader  []reload.Address `json:"leader"` // whose traffic it is

@@ -227,5 +227,15 @@ func (k *keeper) save(held map[string]Hold) error {
 	for _, name := range slices.Sorted(maps.Keys(held)) {
 		holds.Holds = append(holds.Holds, held[name])
 	}
-	return k.folder.Save(k.name(), holds)
+	if err := k.folder.Write(k.name(), holds); err != nil {
+		return err
+	}
+	// A kill leaves word at once; a power loss, which matters to a daemon on another
+	// machine alone, once the disk is done.
+	go func() {
+		if err := k.folder.Sync(k.name()); err != nil {
+			k.log.Warn("a power loss would leave no word of what is held", "error", err)
+		}
+	}()
+	return nil
 }

@@ -119,7 +119,9 @@ func (k *keeper) hasTried(name string) {
 	}
 }
 
-// hold holds names, once the disk has them.
+// hold holds names, once a killed pgbaton would leave word of them. The disk gets it meanwhile:
+// a hold ends with the machine that its daemon runs on, so no client has to
+// wait for a slow disk.
 func (k *keeper) hold(ctx context.Context, h Hold, names []string, o order) error {
 	again := len(h.Names) > 0
 	// In the order of holding: what was held last counts last when it is released.
@@ -128,7 +130,7 @@ func (k *keeper) hold(ctx context.Context, h Hold, names []string, o order) erro
 	held := k.holding()
 	held[h.Cluster] = h
 	if err := k.save(held); err != nil {
-		return fmt.Errorf("hold traffic: %w", err) // what is not on disk is not held
+		return fmt.Errorf("hold traffic: %w", err) // what nobody else could release is not held
 	}
 	k.mu.Lock()
 	k.held = held
@@ -219,7 +221,7 @@ func (k *keeper) finish(r *releasing) {
 	held := maps.Clone(k.held)
 	k.mu.Unlock()
 	if err := k.save(held); err != nil {
-		k.log.Error("a hold that is over stays on disk", "error", err)
+		k.log.Error("a hold that is over stays in the state folder", "error", err)
 	}
 	if len(held) == 0 && k.guard != nil {
 		k.guard.Leave(true)
