@@ -33,6 +33,7 @@ var mayImport = map[string]string{
 	"internal/target":     "watcher watcher/cluster render render/funcs reload internal/state internal/proc internal/hint",
 	"internal/config":     "watcher render reload internal/hint",
 	"cmd/pgbaton":         "*",
+	"internal/faulttest":  "",
 	"internal/servertest": "",
 	"integration":         "*",
 }
