@@ -21,15 +21,32 @@ func TestKilledAtEachStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, kills := build(t), 0
 			for range rounds(t) {
-				kills += s.walk(t, faulttest.Fault{Kill: true})
+				kills += s.walk(t, func(int) faulttest.Fault { return faulttest.Fault{Kill: true} })
 			}
 			t.Logf("killed %d times", kills)
 		})
 	}
 }
 
+// TestEachStepFails lets each of those calls fail in turn, in the ways of a disk
+// that is broken, full, or not allowed.
+func TestEachStepFails(t *testing.T) {
+	errnos := []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EPERM}
+	for name, build := range stands {
+		t.Run(name, func(t *testing.T) {
+			s, failed := build(t), 0
+			for round := range rounds(t) {
+				failed += s.walk(t, func(n int) faulttest.Fault {
+					return faulttest.Fault{Errno: errnos[(n+round)%len(errnos)]}
+				})
+			}
+			t.Logf("%d calls failed", failed)
+		})
+	}
+}
+
 // walk does a fault to each call of a run in turn, and returns how often.
-func (s *stand) walk(t *testing.T, fault faulttest.Fault) (done int) {
+func (s *stand) walk(t *testing.T, fault func(n int) faulttest.Fault) (done int) {
 	t.Helper()
 	leader := 1 // learn left it there
 	for at := 0; ; at++ {
@@ -37,7 +54,7 @@ func (s *stand) walk(t *testing.T, fault faulttest.Fault) (done int) {
 		s.lead(t, leader)
 		res, err := faulttest.Run(s.once(t), func(n int, _ faulttest.Call) (f faulttest.Fault) {
 			if n == at {
-				f = fault
+				f = fault(n)
 			}
 			return f
 		})
@@ -64,6 +81,11 @@ func (s *stand) survives(t *testing.T, leader int, res faulttest.Result) {
 	}
 	if err := s.intact(t); err != nil {
 		fail("the files", err)
+	}
+	if res.Status.Exited() && res.Status.ExitStatus() == 0 {
+		if err := s.settled(t, leader); err != nil {
+			fail("it said that all is done", err)
+		}
 	}
 	before := s.look(t)
 	out, err := s.once(t).CombinedOutput()
