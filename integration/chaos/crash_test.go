@@ -3,14 +3,11 @@
 package chaos
 
 import (
-	"io/fs"
 	"syscall"
 	"testing"
 
 	"github.com/pgbaton/pgbaton/internal/faulttest"
 )
-
-func inode(info fs.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Ino }
 
 // TestKilledAtEachStep moves the leader and kills pgbaton as it enters the first
 // system call that changes anything, then the second, and so on. Whatever it was
@@ -52,6 +49,7 @@ func (s *stand) walk(t *testing.T, fault func(n int) faulttest.Fault) (done int)
 	for at := 0; ; at++ {
 		leader = 1 - leader
 		s.lead(t, leader)
+		s.arm()
 		res, err := faulttest.Run(s.once(t), func(n int, _ faulttest.Call) (f faulttest.Fault) {
 			if n == at {
 				f = fault(n)
@@ -68,6 +66,7 @@ func (s *stand) walk(t *testing.T, fault func(n int) faulttest.Fault) (done int)
 			return done
 		}
 		done++
+		s.lost(res.Calls)
 		s.survives(t, leader, res)
 	}
 }
@@ -97,7 +96,7 @@ func (s *stand) survives(t *testing.T, leader int, res faulttest.Result) {
 	}
 	after := s.look(t)
 	for f, i := range before {
-		if i.same(s.whole[f][leader]) && after[f].inode != i.inode {
+		if i.same(s.whole[f][leader]) && after[f].stat.Ino != i.stat.Ino {
 			fail("the next start", errorWith(errAgain, []byte(f)))
 		}
 	}

@@ -1,3 +1,5 @@
+//go:build amd64
+
 package chaos
 
 import (
@@ -11,11 +13,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgbaton/pgbaton/internal/faulttest"
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
@@ -31,6 +35,11 @@ type stand struct {
 	// serves is the port of the leader that the daemon leads to.
 	serves func() (int, error)
 
+	// arm and lost are called before each fault, and after it; boot starts the daemon anew on its files.
+	arm  func()
+	lost func(calls []faulttest.Call)
+	boot func(t *testing.T)
+
 	whole map[string][]image // by destination: what a run without a fault left there, by member
 }
 
@@ -43,7 +52,7 @@ var stands = map[string]func(*testing.T) *stand{
 type image struct {
 	content string
 	mode    fs.FileMode
-	inode   uint64
+	stat    syscall.Stat_t // its owner, and its inode
 }
 
 func (i image) same(other image) bool { return i.content == other.content && i.mode == other.mode }
@@ -51,7 +60,10 @@ func (i image) same(other image) bool { return i.content == other.content && i.m
 // newStand makes the folder and the config; target is its target block.
 func newStand(t *testing.T, target string, files ...string) *stand {
 	t.Helper()
-	s := &stand{dir: servertest.PostgresDir(t), whole: map[string][]image{}}
+	s := &stand{
+		dir: servertest.PostgresDir(t), whole: map[string][]image{},
+		arm: func() {}, lost: func([]faulttest.Call) {},
+	}
 	copy(s.ports[:], servertest.FreePorts(t, 2))
 	for _, f := range files {
 		s.files = append(s.files, filepath.Join(s.dir, f))
@@ -150,7 +162,7 @@ func read(path string) (image, error) {
 		return image{}, err
 	}
 	content, err := os.ReadFile(path)
-	return image{string(content), info.Mode(), inode(info)}, err
+	return image{string(content), info.Mode(), *info.Sys().(*syscall.Stat_t)}, err
 }
 
 // intact says whether each destination is whole: one of the files that runs
@@ -216,6 +228,14 @@ target "exec" "app" {
 			return 0, fmt.Errorf("it serves %q: %w", content, err)
 		}
 		return port, nil
+	}
+	s.boot = func(t *testing.T) {
+		cmd := exec.Command("sh", "-c", "cat one.conf two.conf > served")
+		cmd.Dir = s.dir
+		servertest.AsPostgres(t, cmd)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("the daemon starts: %v: %s", err, out)
+		}
 	}
 	s.learn(t)
 	return s
