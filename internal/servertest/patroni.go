@@ -146,8 +146,8 @@ func (c *PatroniCluster) AwaitReady(t testing.TB) {
 			case st.State != "running":
 				return fmt.Errorf("%s is %q", m.Name, st.State)
 			case st.Role == "replica":
-			case len(st.Replication) != len(c.Members)-1:
-				return fmt.Errorf("%s has %d replicas, wanted %d", m.Name, len(st.Replication), len(c.Members)-1)
+			case st.streams() != len(c.Members)-1:
+				return fmt.Errorf("%s streams to %d replicas, wanted %d", m.Name, st.streams(), len(c.Members)-1)
 			default:
 				leaders++
 			}
@@ -187,7 +187,18 @@ func (c *PatroniCluster) Ctl(t testing.TB, args ...string) string {
 type memberStatus struct {
 	State       string
 	Role        string
-	Replication []struct{}
+	Replication []struct{ State string }
+}
+
+// streams is to how many replicas it streams. One that only connects, or catches
+// up, does not count: it would be promoted without what it lacks.
+func (st memberStatus) streams() (n int) {
+	for _, r := range st.Replication {
+		if r.State == "streaming" {
+			n++
+		}
+	}
+	return n
 }
 
 // status asks the member itself, for the keys in Consul lag behind.
