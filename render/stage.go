@@ -75,42 +75,13 @@ func temp(real string) string {
 }
 
 func stage(f File) (Staged, error) {
-	s := Staged{File: f, UID: os.Geteuid(), GID: os.Getegid(), Mode: 0o644}
-	var err error
-	if s.Real, err = resolve(f.Path); err != nil {
-		return s, fmt.Errorf("stage %s: %w", f.Path, err)
+	s, what, err := stand(f)
+	if err != nil || what == "" {
+		return s, err
 	}
-	old, err := os.Lstat(s.Real)
-	switch {
-	case err == nil && !old.Mode().IsRegular():
-		return s, fmt.Errorf("stage %s: what is there is not a regular file", f.Path)
-	case err == nil:
-		stat := old.Sys().(*syscall.Stat_t)
-		s.Mode, s.UID, s.GID = old.Mode().Perm(), int(stat.Uid), int(stat.Gid)
-	case errors.Is(err, fs.ErrNotExist):
-		old = nil
+	if what == driftGone {
 		if err := folder(f); err != nil {
 			return s, err
-		}
-	default:
-		return s, explain("stage "+f.Path, err)
-	}
-	have := struct {
-		mode     fs.FileMode
-		uid, gid int
-	}{s.Mode, s.UID, s.GID}
-	if f.Perms != nil {
-		s.Mode = *f.Perms
-	}
-	if f.User != nil {
-		s.UID = *f.User
-	}
-	if f.Group != nil {
-		s.GID = *f.Group
-	}
-	if old != nil && have.mode == s.Mode && have.uid == s.UID && have.gid == s.GID && old.Size() == int64(len(f.Content)) {
-		if content, err := os.ReadFile(s.Real); err == nil && bytes.Equal(content, f.Content) {
-			return s, nil
 		}
 	}
 	s.Temp = temp(s.Real)
@@ -119,6 +90,95 @@ func stage(f File) (Staged, error) {
 		return s, explain("stage "+f.Path, err)
 	}
 	return s, nil
+}
+
+// What of a file may be another than wanted.
+const (
+	driftGone    = "gone"
+	driftContent = "content"
+	driftMode    = "mode"
+	driftOwner   = "owner"
+)
+
+// stand compares a file with what is at its destination: what says in which way
+// that is another, "" that it is the same.
+func stand(f File) (s Staged, what string, err error) {
+	s = Staged{File: f, UID: os.Geteuid(), GID: os.Getegid(), Mode: 0o644}
+	if s.Real, err = resolve(f.Path); err != nil {
+		return s, "", fmt.Errorf("stage %s: %w", f.Path, err)
+	}
+	old, err := os.Lstat(s.Real)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		s.want()
+		return s, driftGone, nil
+	case err != nil:
+		return s, "", explain("stage "+f.Path, err)
+	case !old.Mode().IsRegular():
+		return s, "", fmt.Errorf("stage %s: what is there is not a regular file", f.Path)
+	}
+	stat := old.Sys().(*syscall.Stat_t)
+	s.Mode, s.UID, s.GID = old.Mode().Perm(), int(stat.Uid), int(stat.Gid)
+	have := s
+	s.want()
+	switch {
+	case !holds(s.Real, old.Size(), f.Content):
+		what = driftContent
+	case have.Mode != s.Mode:
+		what = driftMode
+	case have.UID != s.UID || have.GID != s.GID:
+		what = driftOwner
+	}
+	return s, what, nil
+}
+
+// want takes over mode and owner as far as they are asked for.
+func (s *Staged) want() {
+	if s.Perms != nil {
+		s.Mode = *s.Perms
+	}
+	if s.User != nil {
+		s.UID = *s.User
+	}
+	if s.Group != nil {
+		s.GID = *s.Group
+	}
+}
+
+// holds says whether a file of that size holds content.
+func holds(path string, size int64, content []byte) bool {
+	if size != int64(len(content)) {
+		return false
+	}
+	have, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(have, content)
+}
+
+// Drift is a destination that is not what it was made.
+type Drift struct {
+	Path string
+	What string // "gone", "content", "mode" or "owner"
+}
+
+func (d Drift) String() string { return d.Path + ": " + d.What }
+
+// Content says whether the daemon would read something else.
+func (d Drift) Content() bool { return d.What == driftGone || d.What == driftContent }
+
+// Drifts compares files that were committed with what is at their destinations
+// now.
+func Drifts(files []File) ([]Drift, error) {
+	var out []Drift
+	for _, f := range files {
+		_, what, err := stand(f)
+		if err != nil {
+			return nil, err
+		}
+		if what != "" {
+			out = append(out, Drift{f.Path, what})
+		}
+	}
+	return out, nil
 }
 
 // resolve follows the symlinks of path; its last element need not exist.
@@ -169,7 +229,7 @@ func write(s Staged) error {
 	}
 	// The owner first: a mode for the group is meant for that group alone. It
 	// is set in any case, for a setgid folder gives files a group of its own.
-	if err := f.Chown(s.UID, s.GID); err != nil {
+	if err := own(f, s); err != nil {
 		return err
 	}
 	if err := f.Chmod(s.Mode); err != nil {
@@ -181,6 +241,27 @@ func write(s Staged) error {
 		return err
 	}
 	return f.Close()
+}
+
+// own gives a file its owner. One that nobody asked for is kept as far as we may:
+// a file that somebody gave to root must not keep a leader from being followed.
+// The group is given up only if its members may not read the file: ours would.
+func own(f *os.File, s Staged) error {
+	err := f.Chown(s.UID, s.GID)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	uid, gid := s.UID, s.GID
+	if s.User == nil {
+		uid = -1
+	}
+	if s.Group == nil && s.Mode&0o070 == 0 {
+		gid = -1
+	}
+	if uid == s.UID && gid == s.GID {
+		return err
+	}
+	return f.Chown(uid, gid)
 }
 
 func create(path string) (*os.File, error) {

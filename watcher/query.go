@@ -26,6 +26,7 @@ const (
 	CARoots     Kind = "ca roots"    // []*Root, as Consul has them
 	CALeaf      Kind = "ca leaf"     // *Leaf
 	File        Kind = "file"        // string, the file's content
+	Stat        Kind = "stat"        // string, another one whenever a file's content, mode or owner is
 	Cluster     Kind = "cluster"     // cluster.Baton
 )
 

@@ -124,8 +124,9 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	}
 	s := target.Spec{
 		Kind: t.Kind, Name: t.Name, Vars: t.Vars, Daemon: daemon,
-		Settle: target.Settle{Min: t.WaitMin, Max: t.WaitMax},
-		Hold:   t.Hold, HoldTimeout: a.holdTimeout, Knows: a.knows, OnChange: t.OnChange,
+		Settle:     target.Settle{Min: t.WaitMin, Max: t.WaitMax},
+		LeaveDrift: t.LeaveDrift,
+		Hold:       t.Hold, HoldTimeout: a.holdTimeout, Knows: a.knows, OnChange: t.OnChange,
 		Minimum: func(service string) int {
 			if n, ok := t.Minimum[service]; ok {
 				return n
@@ -135,6 +136,7 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	}
 	if t.Kind == config.LooseKind {
 		s.Minimum = nil // an empty service is as good as any
+		s.LeaveDrift = true
 		s.Env = a.config.Store.Environment()
 	}
 	if _, can := reload.As[reload.Holder](daemon); can {

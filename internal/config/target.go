@@ -30,6 +30,7 @@ type Target struct {
 	Check        []string // a command that checks on top of the kind's own check
 	CheckTimeout time.Duration
 	Hold         bool     // clients wait while the leader changes
+	LeaveDrift   bool     // files that somebody else changed stay until the next change
 	OnChange     []string // a command to run after the leader changed
 	Settings     Daemon
 	Range        hcl.Range
@@ -59,6 +60,7 @@ type targetBlock struct {
 	Check        []string        `hcl:"check,optional"`
 	CheckTimeout string          `hcl:"check_timeout,optional"`
 	Hold         bool            `hcl:"hold,optional"`
+	Drift        string          `hcl:"drift,optional"`
 	OnChange     []string        `hcl:"on_leader_change,optional"`
 	Rest         hcl.Body        `hcl:",remain"`
 	Body         hcl.Body        `hcl:",body"`
@@ -96,6 +98,13 @@ func (l *loader) target(b targetBlock) Target {
 	t.CheckTimeout = l.duration(where(b.Body, "check_timeout", b.Range), "check_timeout", b.CheckTimeout)
 	if t.CheckTimeout > 0 && len(b.Check) == 0 {
 		l.errorf(where(b.Body, "check_timeout", b.Range), "the kind's own check has its time limit in timeout", "check_timeout without check has no effect")
+	}
+	switch b.Drift {
+	case "", "repair":
+	case "report":
+		t.LeaveDrift = true
+	default:
+		l.errorf(where(b.Body, "drift", b.Range), `"repair" puts right what somebody else changed, "report" says so and leaves it until the next change`, "drift %q is not known", b.Drift)
 	}
 	if b.Wait != nil {
 		t.WaitMin, t.WaitMax = l.wait(*b.Wait)

@@ -35,7 +35,8 @@ type Loop struct {
 	keeper *keeper        // nil if the target does not hold
 	hooks  sync.WaitGroup // commands after a change of leader
 
-	passed passed // files that a rehearsal proved valid
+	passed  passed   // files that a rehearsal proved valid
+	drifted drifting // what others did to the files
 
 	superseded bool // an action was cancelled since the last that came to its end
 
@@ -80,6 +81,9 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 	for {
 		now := time.Now()
 		w := l.source.Update(ctx, now)
+		if running == nil && !once {
+			l.drift(w, now)
+		}
 		l.tell(w)
 		if l.keeper != nil {
 			w.Unsure = l.keeper.order(w, l.inSync(w)) && !l.moved(w)

@@ -55,6 +55,7 @@ type Source struct {
 	spec   Spec
 	sub    *watcher.Subscription
 	parts  []*part
+	also   map[watcher.Query]struct{} // what is watched beside what the templates look at
 	wanted Wanted
 }
 
@@ -91,7 +92,10 @@ func (s *Source) Close() { s.sub.Close() }
 
 // Asked lists everything that the source's templates look at.
 func (s *Source) Asked() map[watcher.Query]struct{} {
-	all := map[watcher.Query]struct{}{}
+	all := maps.Clone(s.also)
+	if all == nil {
+		all = map[watcher.Query]struct{}{}
+	}
 	for _, p := range s.parts {
 		maps.Copy(all, p.asked)
 		if p.tmpl.Source != "" {
@@ -99,6 +103,16 @@ func (s *Source) Asked() map[watcher.Query]struct{} {
 		}
 	}
 	return all
+}
+
+// Watch watches something beside what the templates look at, in the place of what
+// it was before.
+func (s *Source) Watch(also map[watcher.Query]struct{}) watcher.Snapshot {
+	if maps.Equal(also, s.also) {
+		return s.sub.Snapshot()
+	}
+	s.also = also
+	return s.sub.Want(s.Asked())
 }
 
 // Update executes what is affected by changes and returns what is wanted now.

@@ -10,13 +10,14 @@ import (
 
 // Spec is a target as the config describes it.
 type Spec struct {
-	Kind      string
-	Name      string
-	Templates []Template
-	Vars      map[string]any
-	Minimum   func(service string) int // nil is none
-	Settle    Settle
-	Daemon    reload.Daemon
+	Kind       string
+	Name       string
+	Templates  []Template
+	Vars       map[string]any
+	Minimum    func(service string) int // nil is none
+	Settle     Settle
+	LeaveDrift bool // files that somebody else changed stay until the next change; else they are put right
+	Daemon     reload.Daemon
 
 	// Hold keeps clients waiting while a leader changes. Its daemon is a
 	// reload.Holder then, and Recipe is how a process without the config makes

@@ -42,9 +42,12 @@ func (l *Loop) tell(w Wanted) {
 	l.set(func(s *State) {
 		s.Waiting, s.Leaders = waiting, w.Leaders
 		s.Followed = l.done.Followed
-		s.InSync = l.inSync(w) && waiting == "" && w.Err == nil
+		drift := l.driftError()
+		s.InSync = l.inSync(w) && waiting == "" && w.Err == nil && drift == nil
 		if w.Err != nil {
 			s.Err = w.Err
+		} else if drift != nil {
+			s.Err = drift
 		} else if s.InSync {
 			s.Err = nil
 		}

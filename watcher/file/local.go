@@ -17,25 +17,26 @@ import (
 // maxSize is the largest file that is read, in bytes.
 const maxSize = 16 << 20
 
-// Local answers File queries with the content of files.
+// Local answers File queries with the content of files, and Stat queries with
+// how they stand.
 type Local struct {
 	follower *follower
 
 	mu   sync.Mutex
-	seen map[string]version
+	seen map[watcher.Query]version
 }
 
-// version numbers the contents of a path, as files have no revision that can
+// version numbers the answers to a query, as files have no revision that can
 // be trusted to change with them.
 type version struct {
-	rev     uint64
-	content string
-	exists  bool
+	rev    uint64
+	value  string
+	exists bool
 }
 
 // NewLocal returns a store of local files, which its caller closes.
 func NewLocal() *Local {
-	return &Local{follower: newFollower(), seen: map[string]version{}}
+	return &Local{follower: newFollower(), seen: map[watcher.Query]version{}}
 }
 
 // Close lets go of all files.
@@ -43,13 +44,21 @@ func (l *Local) Close() error { return l.follower.close() }
 
 // Fetch implements watcher.Store.
 func (l *Local) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
-	if q.Kind != watcher.File {
+	read := func(path string) (string, error) {
+		content, err := Read(path)
+		return string(content), err
+	}
+	switch q.Kind {
+	case watcher.File:
+	case watcher.Stat:
+		read = stat
+	default:
 		return watcher.Answer{}, fmt.Errorf("local files have no %s queries", q.Kind)
 	}
 	w := l.follower.begin(q.Path)
 	defer w.end()
 	for {
-		v, err := l.look(q.Path)
+		v, err := l.look(q, read)
 		if err != nil {
 			return watcher.Answer{}, err
 		}
@@ -57,7 +66,7 @@ func (l *Local) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 			if !v.exists {
 				return watcher.Answer{Presence: watcher.Absent, Rev: v.rev}, nil
 			}
-			return watcher.Answer{Presence: watcher.Present, Value: v.content, Rev: v.rev}, nil
+			return watcher.Answer{Presence: watcher.Present, Value: v.value, Rev: v.rev}, nil
 		}
 		if err := w.next(ctx); err != nil {
 			return watcher.Answer{}, err
@@ -65,20 +74,30 @@ func (l *Local) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 	}
 }
 
-func (l *Local) look(path string) (version, error) {
-	content, err := Read(path)
+func (l *Local) look(q watcher.Query, read func(path string) (string, error)) (version, error) {
+	value, err := read(q.Path)
 	exists := !errors.Is(err, fs.ErrNotExist)
 	if err != nil && exists {
 		return version{}, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v, known := l.seen[path]
-	if !known || v.exists != exists || v.content != string(content) {
-		v = version{rev: v.rev + 1, content: string(content), exists: exists}
-		l.seen[path] = v
+	v, known := l.seen[q]
+	if !known || v.exists != exists || v.value != value {
+		v = version{rev: v.rev + 1, value: value, exists: exists}
+		l.seen[q] = v
 	}
 	return v, nil
+}
+
+// stat is all that the kernel tells of a file and that changes with it.
+func stat(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	s := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprint(info.Mode(), s.Uid, s.Gid, s.Ino, s.Size, info.ModTime().UnixNano()), nil
 }
 
 // Read reads a regular file of a sane size.

@@ -1,0 +1,113 @@
+package target
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// quiet is how long nobody else may have changed the files for the next such
+// change to be put right at once.
+const quiet = time.Minute
+
+// drifting is what is known of changes by others to files that were committed.
+type drifting struct {
+	seen    map[watcher.Query]uint64 // change numbers of the files that were last looked at
+	kept    []render.Drift           // modes and owners that this file system does not keep
+	left    []render.Drift           // what is reported, and left as it is
+	repairs int                      // in a row, without quiet between them
+	last    time.Time
+}
+
+// stats are the queries that tell of changes to files.
+func stats(files []render.File) map[watcher.Query]struct{} {
+	out := make(map[watcher.Query]struct{}, len(files))
+	for _, f := range files {
+		out[watcher.Query{Store: watcher.Local, Kind: watcher.Stat, Path: f.Path}] = struct{}{}
+	}
+	return out
+}
+
+// drift looks whether somebody else changed the files since they were committed.
+// What is to be put right counts as not committed.
+func (l *Loop) drift(w Wanted, now time.Time) {
+	if w.Hash == "" || l.done.Committed != w.Hash {
+		l.drifted.left = nil
+		return
+	}
+	seen, snap := map[watcher.Query]uint64{}, l.source.Watch(stats(w.Files))
+	for q := range l.source.also {
+		seen[q] = snap[q].Change
+	}
+	if maps.Equal(seen, l.drifted.seen) {
+		return
+	}
+	l.drifted.seen = seen
+	drifts, err := render.Drifts(w.Files)
+	if err != nil {
+		l.trouble("files can't be compared with what was written", err)
+		return
+	}
+	drifts = slices.DeleteFunc(drifts, func(d render.Drift) bool { return slices.Contains(l.drifted.kept, d) })
+	switch {
+	case len(drifts) == 0:
+		if len(l.drifted.left) > 0 {
+			l.log.Info("the files are as they were written again")
+		}
+		l.drifted.left = nil
+	case l.spec.LeaveDrift:
+		if !slices.Equal(drifts, l.drifted.left) {
+			l.log.Warn("files were changed by somebody else", "files", list(drifts), "hint", "they stay until the next change; drift = \"repair\" puts them right")
+		}
+		l.drifted.left = drifts
+	default:
+		if now.Sub(l.drifted.last) > quiet {
+			l.drifted.repairs = 0
+		}
+		if l.drifted.repairs > 0 {
+			l.tries = Tries{Hash: w.Hash, Failures: l.drifted.repairs, Last: now}
+		}
+		l.drifted.repairs++
+		l.drifted.last = now
+		l.log.Warn("files were changed by somebody else, putting them right", "files", list(drifts), "times", l.drifted.repairs)
+		l.done.Committed = ""
+	}
+}
+
+// keeps notes which modes and owners the file system did not keep just now: they
+// are nobody's change.
+func (l *Loop) keeps(files []render.File) {
+	l.drifted.kept = nil
+	drifts, err := render.Drifts(files)
+	if err != nil {
+		return // told when it is looked at
+	}
+	for _, d := range drifts {
+		if !d.Content() {
+			l.drifted.kept = append(l.drifted.kept, d)
+			l.log.Warn("the file system does not keep what was set", "file", d.Path, "what", d.What)
+		}
+	}
+}
+
+// driftError is what is left as it is, for the target's state.
+func (l *Loop) driftError() error {
+	if len(l.drifted.left) == 0 {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("changed by somebody else: %s", list(l.drifted.left)), "it stays until the next change")
+}
+
+func list(drifts []render.Drift) string {
+	texts := make([]string, len(drifts))
+	for i, d := range drifts {
+		texts[i] = d.String()
+	}
+	return strings.Join(texts, ", ")
+}
