@@ -102,11 +102,37 @@ func (s *stand) lead(t *testing.T, member int) {
 // once is a pgbaton that brings the target in sync and ends.
 func (s *stand) once(t *testing.T) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(binary, "run", "-once", "-config", s.config())
+	return s.as(t, binary, "run", "-once", "-config", s.config())
+}
+
+// as is a command of the user postgres in the stand's folder.
+func (s *stand) as(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	servertest.AsPostgres(t, cmd)
 	return cmd
+}
+
+// run starts the daemon, and waits until a member leads.
+func (s *stand) run(t *testing.T, member int) *servertest.Process {
+	t.Helper()
+	s.lead(t, member)
+	p := servertest.Start(t, s.as(t, binary, "run", "-config", s.config()))
+	s.follows(t, p, member)
+	return p
+}
+
+// follows waits until a member leads, on disk and in the daemon.
+func (s *stand) follows(t *testing.T, p *servertest.Process, member int) {
+	t.Helper()
+	servertest.Eventually(t, "the new leader is followed", func() error {
+		if p.Exited() {
+			t.Fatalf("pgbaton ended:\n%s", p.Output())
+		}
+		return s.settled(t, member)
+	})
 }
 
 // sync runs once to its end, without a fault.
@@ -142,13 +168,13 @@ func (s *stand) learn(t *testing.T) {
 	}
 }
 
-// look reads the destinations.
+// look reads the destinations. One that is not there is empty.
 func (s *stand) look(t *testing.T) map[string]image {
 	t.Helper()
 	out := map[string]image{}
 	for _, f := range s.files {
 		i, err := read(f)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 		out[f] = i
@@ -200,22 +226,33 @@ func (s *stand) settled(t *testing.T, member int) error {
 // what it serves when it is told.
 func scriptStand(t *testing.T) *stand {
 	t.Helper()
+	return scriptStandOn(t, func(string) {})
+}
+
+// scriptStandOn prepares the folder of its files first.
+func scriptStandOn(t *testing.T, prepare func(dir string)) *stand {
+	t.Helper()
 	s := newStand(t, `
 target "exec" "app" {
   template {
     contents    = "port={{ (cluster \"main\").Leader.Port }}\n"
-    destination = "DIR/one.conf"
+    destination = "DIR/etc/one.conf"
     perms       = "0640"
   }
   template {
     contents    = "one agrees: port={{ (cluster \"main\").Leader.Port }}\n"
-    destination = "DIR/two.conf"
+    destination = "DIR/etc/two.conf"
     perms       = "0600"
   }
   check   = ["sh", "-c", "grep -qx \"one agrees: $(cat {file:one.conf})\" {file:two.conf}"]
-  command = ["sh", "-c", "cat DIR/one.conf DIR/two.conf > DIR/served.$$ && mv DIR/served.$$ DIR/served"]
+  command = ["sh", "-c", "cat DIR/etc/one.conf DIR/etc/two.conf > DIR/served.$$ && mv DIR/served.$$ DIR/served"]
 }
-`, "one.conf", "two.conf")
+`, "etc/one.conf", "etc/two.conf")
+	etc := filepath.Join(s.dir, "etc")
+	if out, err := s.as(t, "mkdir", etc).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	prepare(etc)
 	// Each of them alone is all that this daemon could check of a set half swapped in.
 	s.valid = func() error { return nil }
 	s.serves = func() (port int, err error) {
@@ -230,10 +267,7 @@ target "exec" "app" {
 		return port, nil
 	}
 	s.boot = func(t *testing.T) {
-		cmd := exec.Command("sh", "-c", "cat one.conf two.conf > served")
-		cmd.Dir = s.dir
-		servertest.AsPostgres(t, cmd)
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if out, err := s.as(t, "sh", "-c", "cat etc/one.conf etc/two.conf > served").CombinedOutput(); err != nil {
 			t.Fatalf("the daemon starts: %v: %s", err, out)
 		}
 	}
@@ -284,10 +318,7 @@ target "haproxy" "lb" {
 		return 0, fmt.Errorf("no server named leader in %q: %w", answer, err)
 	}
 	s.firstFile(t)
-	cmd := exec.Command(program, "-W", "-S", filepath.Join(s.dir, "master.sock"), "-f", s.files[0])
-	cmd.Dir = s.dir
-	servertest.AsPostgres(t, cmd)
-	servertest.Start(t, cmd)
+	servertest.Start(t, s.as(t, program, "-W", "-S", filepath.Join(s.dir, "master.sock"), "-f", s.files[0]))
 	servertest.Eventually(t, "haproxy serves", func() error { _, err := s.serves(); return err })
 	s.learn(t)
 	return s
