@@ -125,8 +125,8 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	s := target.Spec{
 		Kind: t.Kind, Name: t.Name, Vars: t.Vars, Daemon: daemon,
 		Settle:     target.Settle{Min: t.WaitMin, Max: t.WaitMax},
-		LeaveDrift: t.LeaveDrift,
-		Hold:       t.Hold, HoldTimeout: a.holdTimeout, Knows: a.knows, OnChange: t.OnChange,
+		MaxRemoval: t.MaxRemoval, LeaveDrift: t.LeaveDrift,
+		Hold: t.Hold, HoldTimeout: a.holdTimeout, Knows: a.knows, OnChange: t.OnChange,
 		Minimum: func(service string) int {
 			if n, ok := t.Minimum[service]; ok {
 				return n

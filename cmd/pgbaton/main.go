@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
 	root.AddCommand(
 		runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
-		holdVerb(std), releaseVerb(std), guardVerb(std),
+		holdVerb(std), releaseVerb(std), guardVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std),
 	)
 	cmd, err := root.ExecuteContextC(ctx)
 	// cobra has no types for these.
@@ -126,7 +126,7 @@ func report(w io.Writer, err error) int {
 		code = exitConfig
 	case errors.As(err, &waiting):
 		code = exitWaiting
-	case errors.Is(err, reload.ErrRefused):
+	case errors.Is(err, reload.ErrRefused), errors.Is(err, target.ErrGuarded):
 		code = exitRefused
 	}
 	if errors.As(err, &problems) {

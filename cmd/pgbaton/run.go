@@ -29,7 +29,7 @@ const stopLimit = 5 * time.Second
 
 func runVerb(std stdio) *cobra.Command {
 	var sources sources
-	var once, dry, parseOnly bool
+	var once, dry, parseOnly, force bool
 	var timeout time.Duration
 	var flags looseFlags
 	cmd := &cobra.Command{
@@ -44,13 +44,16 @@ func runVerb(std stdio) *cobra.Command {
 			if len(sources.paths)+len(sources.extra) == 0 {
 				return usage(errors.New("name a config with -config, or a template with -template"), cmd.CommandPath())
 			}
+			if force && !once {
+				return usage(errors.New("-force goes with -once; pgbaton apply -force asks the one that runs"), cmd.CommandPath())
+			}
 			switch {
 			case parseOnly:
 				return checkConfig(std, sources)
 			case dry:
 				return runDry(cmd.Context(), std, sources, timeout)
 			case once:
-				return runOnce(cmd.Context(), std, sources, timeout)
+				return runOnce(cmd.Context(), std, sources, timeout, force)
 			}
 			return runDaemon(cmd.Context(), std, sources)
 		},
@@ -59,6 +62,7 @@ func runVerb(std stdio) *cobra.Command {
 	flags.bind(cmd)
 	cmd.Flags().BoolVar(&parseOnly, "parse-only", false, "check the config and its templates, and exit")
 	cmd.Flags().BoolVar(&once, "once", false, "reconcile once, reload, and exit")
+	cmd.Flags().BoolVar(&force, "force", false, "with -once: whatever a freeze or a guard says")
 	cmd.Flags().BoolVar(&dry, "dry", false, "print what would be written, once, and write nothing")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "with -once and -dry: how long to wait for what is missing")
 	return cmd
@@ -69,7 +73,7 @@ func runDry(ctx context.Context, std stdio, from sources, timeout time.Duration)
 		func(_ context.Context, _ *assembly, targets []rendered) error { return show(std, targets, "") })
 }
 
-func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration) error {
+func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration, force bool) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	c, problems := load(from)
@@ -93,6 +97,13 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 
 	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done within %v", timeout))
 	defer cancel()
+	if force {
+		forget, err := forceAll(state.Folder{Dir: c.StateDir}, a.specs)
+		defer forget()
+		if err != nil {
+			return err
+		}
+	}
 	// One target's trouble is no reason to leave the others undone.
 	errs := make([]error, len(a.specs))
 	var loops sync.WaitGroup

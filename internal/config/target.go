@@ -30,6 +30,7 @@ type Target struct {
 	Check        []string // a command that checks on top of the kind's own check
 	CheckTimeout time.Duration
 	Hold         bool     // clients wait while the leader changes
+	MaxRemoval   float64  // share of a file's lines that one change may remove; 0 is no limit
 	LeaveDrift   bool     // files that somebody else changed stay until the next change
 	OnChange     []string // a command to run after the leader changed
 	Settings     Daemon
@@ -61,6 +62,7 @@ type targetBlock struct {
 	CheckTimeout string          `hcl:"check_timeout,optional"`
 	Hold         bool            `hcl:"hold,optional"`
 	Drift        string          `hcl:"drift,optional"`
+	MaxRemoval   *float64        `hcl:"max_removal,optional"`
 	OnChange     []string        `hcl:"on_leader_change,optional"`
 	Rest         hcl.Body        `hcl:",remain"`
 	Body         hcl.Body        `hcl:",body"`
@@ -98,6 +100,11 @@ func (l *loader) target(b targetBlock) Target {
 	t.CheckTimeout = l.duration(where(b.Body, "check_timeout", b.Range), "check_timeout", b.CheckTimeout)
 	if t.CheckTimeout > 0 && len(b.Check) == 0 {
 		l.errorf(where(b.Body, "check_timeout", b.Range), "the kind's own check has its time limit in timeout", "check_timeout without check has no effect")
+	}
+	if b.MaxRemoval != nil {
+		if t.MaxRemoval = *b.MaxRemoval; !(t.MaxRemoval > 0 && t.MaxRemoval <= 1) {
+			l.errorf(where(b.Body, "max_removal", b.Range), "max_removal = 0.5 refuses what removes more than half of a file", "max_removal %v is no share above 0 and up to 1", t.MaxRemoval)
+		}
 	}
 	switch b.Drift {
 	case "", "repair":

@@ -21,7 +21,7 @@ type Folder struct{ Dir string }
 
 // Load reads the file of a name into v. It says whether there is one.
 func (f Folder) Load(name string, v any) (found bool, err error) {
-	content, err := os.ReadFile(f.path(name))
+	content, err := os.ReadFile(f.Path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -41,10 +41,11 @@ func (f Folder) Save(name string, v any) error {
 		return err
 	}
 	perms := fs.FileMode(0o600)
-	set, err := render.Stage([]render.File{{
-		Destination: render.Destination{Path: f.path(name), Perms: &perms},
-		Content:     content,
-	}})
+	d := render.Destination{Path: f.Path(name), Perms: &perms}
+	if uid, gid, other := f.owner(); other {
+		d.User, d.Group = &uid, &gid
+	}
+	set, err := render.Stage([]render.File{{Destination: d, Content: content}})
 	if err == nil {
 		if err = set.Rename(); err == nil {
 			err = set.Sync()
@@ -66,8 +67,12 @@ func (f Folder) Write(name string, v any) error {
 		return err
 	}
 	temp := filepath.Join(f.Dir, "."+name+".written")
-	if err = os.WriteFile(temp, content, 0o600); err == nil {
-		err = os.Rename(temp, f.path(name))
+	err = os.WriteFile(temp, content, 0o600)
+	if uid, gid, other := f.owner(); other && err == nil {
+		err = os.Lchown(temp, uid, gid)
+	}
+	if err == nil {
+		err = os.Rename(temp, f.Path(name))
 	}
 	if err != nil {
 		return fmt.Errorf("write state of %s: %w", name, err)
@@ -77,7 +82,7 @@ func (f Folder) Write(name string, v any) error {
 
 // Sync returns when the disk has what was last written or removed of a name.
 func (f Folder) Sync(name string) error {
-	for _, path := range []string{f.path(name), f.Dir} {
+	for _, path := range []string{f.Path(name), f.Dir} {
 		file, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -103,13 +108,13 @@ func (f Folder) prepare(v any) ([]byte, error) {
 
 // Has says whether there is a file of a name.
 func (f Folder) Has(name string) bool {
-	_, err := os.Lstat(f.path(name))
+	_, err := os.Lstat(f.Path(name))
 	return err == nil
 }
 
 // Rename gives the file of a name another one.
 func (f Folder) Rename(from, to string) error {
-	if err := os.Rename(f.path(from), f.path(to)); err != nil {
+	if err := os.Rename(f.Path(from), f.Path(to)); err != nil {
 		return fmt.Errorf("rename state of %s: %w", from, err)
 	}
 	return nil
@@ -117,7 +122,7 @@ func (f Folder) Rename(from, to string) error {
 
 // Remove removes the file of a name; that there is none is no error.
 func (f Folder) Remove(name string) error {
-	if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(f.Path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove state of %s: %w", name, err)
 	}
 	return nil
@@ -162,18 +167,37 @@ func (f Folder) Lock(name string) (*os.File, error) {
 }
 
 // make makes the folder, closed to others; those above it, if they are
-// missing, are as packages make them.
+// missing, are as packages make them. Below another's folder it is the other's.
 func (f Folder) make() error {
-	err := os.MkdirAll(filepath.Dir(f.Dir), 0o755) //nolint:gosec // not ours alone
+	above := Folder{filepath.Dir(f.Dir)}
+	err := os.MkdirAll(above.Dir, 0o755) //nolint:gosec // not ours alone
 	if err == nil {
 		err = os.Mkdir(f.Dir, 0o700)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if uid, gid, other := above.owner(); other && err == nil {
+		err = os.Chown(f.Dir, uid, gid)
+	}
+	if err != nil {
 		return hint.Wrap(fmt.Errorf("make state folder: %w", err), "set state_dir to a folder that pgbaton may write")
 	}
 	return nil
 }
 
+// owner is whose folder it is, if that is another user and we are root: what an
+// operator writes there is for a daemon to read.
+func (f Folder) owner() (uid, gid int, other bool) {
+	info, err := os.Stat(f.Dir)
+	if err != nil || os.Geteuid() != 0 {
+		return 0, 0, false
+	}
+	stat := info.Sys().(*syscall.Stat_t)
+	return int(stat.Uid), int(stat.Gid), stat.Uid != 0
+}
+
 const ext = ".json"
 
-func (f Folder) path(name string) string { return filepath.Join(f.Dir, name+ext) }
+// Path is where the file of a name is.
+func (f Folder) Path(name string) string { return filepath.Join(f.Dir, name+ext) }

@@ -48,6 +48,9 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 			out.committed, out.idle, out.mark = true, true, l.record.Mark
 			return out
 		}
+		if out.err = l.guard(w, set); out.err != nil {
+			return out
+		}
 		if begun := time.Now(); !l.proved(w.Hash) {
 			if err := l.spec.Daemon.Check(ctx, reloadFiles(set)); err != nil {
 				out.err = fmt.Errorf("check: %w", err)
@@ -149,5 +152,5 @@ func reloadFiles(set *render.Set) []reload.File {
 	return files
 }
 
-// refused says whether a check said no.
-func refused(err error) bool { return errors.Is(err, reload.ErrRefused) }
+// refused says whether a check or a guard said no.
+func refused(err error) bool { return errors.Is(err, reload.ErrRefused) || errors.Is(err, ErrGuarded) }

@@ -55,7 +55,7 @@ func Decide(w Wanted, s Settle, d Done, t Tries, now time.Time) (Action, time.Ti
 	if w.Hash == "" || (d.Committed == w.Hash && d.Followed == w.Hash) {
 		return Rest, time.Time{}
 	}
-	if w.Unsure {
+	if w.Unsure || w.Frozen {
 		return Rest, time.Time{}
 	}
 	if t.Hash == w.Hash && t.Failures > 0 {

@@ -25,25 +25,31 @@ type drifting struct {
 	last    time.Time
 }
 
-// stats are the queries that tell of changes to files.
-func stats(files []render.File) map[watcher.Query]struct{} {
-	out := make(map[watcher.Query]struct{}, len(files))
-	for _, f := range files {
-		out[watcher.Query{Store: watcher.Local, Kind: watcher.Stat, Path: f.Path}] = struct{}{}
+// watch watches what concerns the target beside what its templates look at: the
+// files that were committed, and the word of an operator. It returns the change
+// numbers of the files.
+func (l *Loop) watch(w Wanted) (seen map[watcher.Query]uint64) {
+	also := map[watcher.Query]struct{}{l.word(): {}}
+	seen = map[watcher.Query]uint64{}
+	if w.Hash != "" && l.done.Committed == w.Hash {
+		for _, f := range w.Files {
+			q := watcher.Query{Store: watcher.Local, Kind: watcher.Stat, Path: f.Path}
+			also[q], seen[q] = struct{}{}, 0
+		}
 	}
-	return out
+	snap := l.source.Watch(also)
+	for q := range seen {
+		seen[q] = snap[q].Change
+	}
+	return seen
 }
 
 // drift looks whether somebody else changed the files since they were committed.
 // What is to be put right counts as not committed.
-func (l *Loop) drift(w Wanted, now time.Time) {
-	if w.Hash == "" || l.done.Committed != w.Hash {
+func (l *Loop) drift(w Wanted, seen map[watcher.Query]uint64, now time.Time) {
+	if len(seen) == 0 {
 		l.drifted.left = nil
 		return
-	}
-	seen, snap := map[watcher.Query]uint64{}, l.source.Watch(stats(w.Files))
-	for q := range l.source.also {
-		seen[q] = snap[q].Change
 	}
 	if maps.Equal(seen, l.drifted.seen) {
 		return
@@ -61,9 +67,9 @@ func (l *Loop) drift(w Wanted, now time.Time) {
 			l.log.Info("the files are as they were written again")
 		}
 		l.drifted.left = nil
-	case l.spec.LeaveDrift:
+	case w.Frozen, l.spec.LeaveDrift && !w.Forced:
 		if !slices.Equal(drifts, l.drifted.left) {
-			l.log.Warn("files were changed by somebody else", "files", list(drifts), "hint", "they stay until the next change; drift = \"repair\" puts them right")
+			l.log.Warn("files were changed by somebody else, and stay so until the next change", "files", list(drifts))
 		}
 		l.drifted.left = drifts
 	default:

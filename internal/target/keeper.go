@@ -41,6 +41,7 @@ type keeper struct {
 
 	mu    sync.Mutex
 	want  map[string]order
+	why   string                      // what is not in want is not held
 	calm  map[string][]reload.Address // by cluster: whose traffic may have to be held one day
 	held  map[string]Hold
 	spent map[string]bool
@@ -103,6 +104,12 @@ func (k *keeper) order(w Wanted, inSync bool) (unsure bool) {
 	maps.DeleteFunc(k.tried, over)
 	maps.DeleteFunc(k.evicted, over)
 	want := k.spec.orders(w, inSync, k.held, k.spent)
+	if w.Frozen {
+		// Nobody would be led on: clients wait for nothing.
+		want, k.why = nil, "frozen by an operator"
+	} else {
+		k.why = "leadership is steady"
+	}
 	for name := range want {
 		b := w.Batons[name]
 		unsure = unsure || b.Hold() && (!k.tried[name] || len(k.held[name].Names) > 0)
@@ -160,11 +167,11 @@ func (k *keeper) round(ctx context.Context) time.Duration {
 	}
 	k.byHand()
 	k.mu.Lock()
-	want, held, calm, spent := maps.Clone(k.want), maps.Clone(k.held), k.calm, maps.Clone(k.spent)
+	want, held, calm, spent, why := maps.Clone(k.want), maps.Clone(k.held), k.calm, maps.Clone(k.spent), k.why
 	k.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(held)) {
 		if _, wanted := want[name]; (!wanted || spent[name]) && time.Now().After(k.retry[name]) {
-			k.release(ctx, held[name], "leadership is steady")
+			k.release(ctx, held[name], why)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {

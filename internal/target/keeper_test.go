@@ -202,6 +202,18 @@ func TestKeeper(t *testing.T) {
 				t.Errorf("%d guards stay", *k.guards)
 			}
 		},
+		"frozen": func(t *testing.T, k *kept, p *pooler) {
+			w := ledIn(cluster.Switching, "pg1", 1)
+			k.order(w, true)
+			expect(t, k, held)
+			w.Frozen = true
+			k.order(w, true)
+			time.Sleep(time.Second)
+			expect(t, k, both)
+			w.Frozen = false
+			k.order(w, true)
+			expect(t, k, both+"; "+held)
+		},
 		"called off": func(t *testing.T, k *kept, p *pooler) {
 			k.order(ledIn(cluster.Switching, "pg1", 1), true)
 			expect(t, k, held)

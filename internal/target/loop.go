@@ -38,6 +38,8 @@ type Loop struct {
 	passed  passed   // files that a rehearsal proved valid
 	drifted drifting // what others did to the files
 
+	operator operator // what an operator wants
+
 	superseded bool // an action was cancelled since the last that came to its end
 
 	mu    sync.Mutex
@@ -80,9 +82,14 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 	defer func() { running.stop() }()
 	for {
 		now := time.Now()
+		l.listen(now)
 		w := l.source.Update(ctx, now)
-		if running == nil && !once {
-			l.drift(w, now)
+		w.Frozen, w.Forced = l.operator.stands(), l.operator.forced
+		if !once {
+			seen := l.watch(w)
+			if running == nil {
+				l.drift(w, seen, now)
+			}
 		}
 		l.tell(w)
 		if l.keeper != nil {
@@ -90,6 +97,9 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		}
 		if once && w.Err != nil {
 			return w.Err
+		}
+		if once && w.Frozen && !l.inSync(w) {
+			return l.operator.err()
 		}
 		if running != nil && l.supersedes(w, running, settle, now) {
 			l.finish(ctx, running.stop(), true)
@@ -99,8 +109,12 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		if running == nil {
 			var do Action
 			do, again = Decide(w, settle, l.done, l.tries, now)
+			if w.Frozen {
+				again = l.operator.freeze.Until
+			}
 			if do == Rest && l.inSync(w) {
 				l.source.Rested(w.Hash)
+				l.obeyed()
 			}
 			if do != Rest {
 				running = l.begin(ctx, do, w)
@@ -301,6 +315,7 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 			l.log.Error("sessions may hang on the leader of before", "error", out.uncut, "hint", hint.Of(out.uncut))
 			l.hooks.Go(func() { l.cutAgain(ctx, out.left) })
 		}
+		l.obeyed()
 		l.leaderChanged(ctx, before, out.led)
 	case superseded:
 		l.log.Debug("superseded", "action", out.action.String(), "error", out.err)

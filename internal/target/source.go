@@ -35,6 +35,9 @@ type Wanted struct {
 	// wait, and show the daemon a leader that they are kept from.
 	Unsure bool
 
+	Frozen bool // an operator keeps everything as it is
+	Forced bool // an operator wants it applied whatever a guard says
+
 	Batons  map[string]cluster.Baton // by cluster: how leadership stands now, whatever Files show
 	Waiting []funcs.Waiting          // what keeps newer files from being complete
 	Err     error                    // why newer files can't be made

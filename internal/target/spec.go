@@ -16,7 +16,8 @@ type Spec struct {
 	Vars       map[string]any
 	Minimum    func(service string) int // nil is none
 	Settle     Settle
-	LeaveDrift bool // files that somebody else changed stay until the next change; else they are put right
+	MaxRemoval float64 // share of a file's lines that one change may remove; 0 is no limit
+	LeaveDrift bool    // files that somebody else changed stay until the next change; else they are put right
 	Daemon     reload.Daemon
 
 	// Hold keeps clients waiting while a leader changes. Its daemon is a

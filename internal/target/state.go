@@ -15,6 +15,7 @@ type State struct {
 	Followed string            // hash of what the daemon was seen to follow; "" is none
 	Waiting  string            // what it waits for; "" if nothing
 	Err      error             // the trouble it has; nil if none
+	Frozen   string            // by whom, how long and why nothing of it is changed; "" if it is not frozen
 	Leaders  map[string]string // by cluster: the confirmed leader that it should show
 }
 
@@ -42,6 +43,10 @@ func (l *Loop) tell(w Wanted) {
 	l.set(func(s *State) {
 		s.Waiting, s.Leaders = waiting, w.Leaders
 		s.Followed = l.done.Followed
+		s.Frozen = ""
+		if l.operator.frozen {
+			s.Frozen = l.operator.freeze.String()
+		}
 		drift := l.driftError()
 		s.InSync = l.inSync(w) && waiting == "" && w.Err == nil && drift == nil
 		if w.Err != nil {
@@ -72,7 +77,7 @@ func (l *Loop) set(change func(*State)) {
 	l.mu.Lock()
 	before := l.state
 	change(&l.state)
-	same := before.InSync == l.state.InSync && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && errorText(before.Err) == errorText(l.state.Err)
+	same := before.InSync == l.state.InSync && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && before.Frozen == l.state.Frozen && errorText(before.Err) == errorText(l.state.Err)
 	l.mu.Unlock()
 	if !same && l.changed != nil {
 		l.changed()

@@ -1,0 +1,77 @@
+package target
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pgbaton/pgbaton/internal/state"
+)
+
+// says leaves an operator's word, and lets it be seen.
+func (b *bench) says(name string, word any) {
+	b.t.Helper()
+	folder := Operator(state.Folder{Dir: b.path("state")})
+	if err := folder.Save(name+"test.t", word); err != nil {
+		b.t.Fatal(err)
+	}
+	b.store.set(folder.Dir, time.Now().String())
+}
+
+func TestFrozen(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dir, keyTemplate)
+		b.store.set("k", "one")
+		b.start()
+		b.expect("start", "one")
+		b.says(FrozenPrefix, Freeze{Version: OperatorVersion, Until: time.Now().Add(time.Hour), Reason: "lunch", By: "me"})
+		b.store.set("k", "two")
+		b.expect("frozen", "one")
+		if s := b.loop.State(); !strings.Contains(s.Frozen, "by me") || !strings.Contains(s.Frozen, "lunch") || s.InSync {
+			t.Errorf("state %+v", s)
+		}
+		b.stop()
+		b.start()
+		defer func() { b.stop() }()
+		b.expect("it outlives a restart", "one")
+		time.Sleep(time.Hour)
+		b.expect("it ends by itself", "one two")
+		if s := b.loop.State(); s.Frozen != "" || !s.InSync {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+func TestForced(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dir, keyTemplate)
+		b.spec.MaxRemoval = 0.5
+		long := strings.Repeat("line\n", 20)
+		b.store.set("k", long)
+		b.start()
+		defer func() { b.stop() }()
+		b.expect("start", long)
+		b.store.set("k", "short")
+		b.expect("too much would go", long)
+		if s := b.loop.State(); s.Err == nil || !strings.Contains(s.Err.Error(), "19 of its 20 lines would go") {
+			t.Errorf("state %+v", s)
+		}
+		b.says(ForcePrefix, Force{Version: OperatorVersion})
+		b.expect("forced", long+" short")
+		if Operator(state.Folder{Dir: b.path("state")}).Has(ForcePrefix + "test.t") {
+			t.Error("a word that was obeyed stays")
+		}
+		b.store.set("k", long)
+		b.expect("more lines are no removal", long+" short "+long)
+		b.store.set("k", strings.Repeat("other\n", 11))
+		b.expect("less than half", long+" short "+long+" "+strings.Repeat("other\n", 11))
+		b.says(ForcePrefix, Force{Version: OperatorVersion})
+		b.expect("forced with nothing to do", long+" short "+long+" "+strings.Repeat("other\n", 11))
+		if Operator(state.Folder{Dir: b.path("state")}).Has(ForcePrefix + "test.t") {
+			t.Error("a word with nothing to do waits for the next change")
+		}
+	})
+}
