@@ -274,9 +274,9 @@ type failure struct {
 
 func (f failure) Unwrap() error { return f.error }
 
-// noticed are the failures that clients had to notice: all but those of
-// transactions that were under way when traffic was held, and that a server which
-// stops cannot wait for on a machine that is slow enough. There is hardly ever one.
+// noticed are the failures that clients had to notice: all but those of transactions
+// that began in the second before traffic was held. How many those are is how
+// fast a machine is, which the benchmarks measure: on an idle one there are none.
 func (e *edge) noticed(t *testing.T, failed []error) (noticed, underWay []error) {
 	t.Helper()
 	var held []time.Time

@@ -19,6 +19,7 @@ import (
 const (
 	tend    = 50 * time.Millisecond // between two looks: a daemon that restarted lets its clients through
 	standBy = 10 * time.Second      // between two looks while nothing is to be held
+	getSet  = time.Second           // the same, while it is not known that it could be
 	crowded = 80                    // per cent of the clients that the daemon takes: more can't wait
 	answers = time.Second           // how long one look may take, or one hold
 	letGo   = 5 * time.Second       // how long a release may take
@@ -180,7 +181,9 @@ func (k *keeper) round(ctx context.Context) time.Duration {
 		}
 	}
 	if len(want) == 0 && len(k.holding()) == 0 {
-		k.ready(ctx, calm)
+		if !k.ready(ctx, calm) {
+			return getSet
+		}
 		return standBy
 	}
 	return tend

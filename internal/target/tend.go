@@ -36,7 +36,7 @@ func (k *keeper) guarded(f func()) {
 
 // ready looks at what may have to be held one day: it is known beforehand
 // whether that can be done, and when it matters nobody has to log in first.
-func (k *keeper) ready(ctx context.Context, calm map[string][]reload.Address) {
+func (k *keeper) ready(ctx context.Context, calm map[string][]reload.Address) bool {
 	limited, cancel := context.WithTimeout(ctx, answers)
 	defer cancel()
 	var errs []error
@@ -44,7 +44,9 @@ func (k *keeper) ready(ctx context.Context, calm map[string][]reload.Address) {
 		_, err := k.holder.Traffic(limited, calm[name])
 		errs = append(errs, err)
 	}
-	k.trouble("traffic could not be held now", errors.Join(errs...))
+	err := errors.Join(errs...)
+	k.trouble("traffic could not be held now", err)
+	return err == nil
 }
 
 // tend holds what is not held yet of an order, unless the time has come to give
