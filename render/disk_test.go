@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -322,4 +323,77 @@ func TestMakeDirs(t *testing.T) {
 	if read(t, path) != "x" {
 		t.Error("not written")
 	}
+}
+
+// TestOwnerThatNobodyAskedFor: a user who may not give a file to its owner of
+// before swaps it in all the same, unless another group would read it then.
+func TestOwnerThatNobodyAskedFor(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("gives files away")
+	}
+	const nobody = 65534
+	for name, tt := range map[string]struct {
+		was, want fs.FileMode // want is 0 if nothing was asked for
+		refused   bool
+	}{
+		"closed to groups":      {0o600, 0, false},
+		"the mode is asked for": {0o640, 0o640, false},
+		"another group's":       {0o640, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "f")
+			if err := errors.Join(os.WriteFile(path, []byte("old"), tt.was), os.Chown(dir, nobody, nobody), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			f := render.File{Destination: render.Destination{Path: path}, Content: []byte("new")}
+			if tt.want != 0 {
+				f.Perms = &tt.want
+			}
+			err := asUser(nobody, func() error { return put(t, f) })
+			if tt.refused {
+				if !errors.Is(err, fs.ErrPermission) || read(t, path) != "old" {
+					t.Errorf("error %v, it holds %q", err, read(t, path))
+				}
+				return
+			}
+			info, statErr := os.Stat(path)
+			if err != nil || statErr != nil {
+				t.Fatal(err, statErr)
+			}
+			if stat := info.Sys().(*syscall.Stat_t); read(t, path) != "new" || stat.Uid != nobody || stat.Gid != nobody || info.Mode() != tt.was {
+				t.Errorf("it holds %q, owner %d:%d, mode %v", read(t, path), stat.Uid, stat.Gid, info.Mode())
+			}
+		})
+	}
+}
+
+// asUser calls f with another user's rights, on a thread of its own.
+func asUser(id int, f func() error) error {
+	out := make(chan error)
+	go func() {
+		// Not unlocked: the thread ends with the goroutine, and its rights with it.
+		runtime.LockOSThread()
+		for _, call := range [][4]uintptr{{syscall.SYS_SETGROUPS}, {syscall.SYS_SETRESGID, uintptr(id), uintptr(id), uintptr(id)}, {syscall.SYS_SETRESUID, uintptr(id), uintptr(id), uintptr(id)}} {
+			if _, _, errno := syscall.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
+				out <- errno
+				return
+			}
+		}
+		out <- f()
+	}()
+	return <-out
+}
+
+func TestTwoPathsOfOneFile(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	if err := errors.Join(os.WriteFile(one, []byte("old"), 0o600), os.Symlink("one", two)); err != nil {
+		t.Fatal(err)
+	}
+	err := put(t, render.File{Destination: render.Destination{Path: one}, Content: []byte("1")}, render.File{Destination: render.Destination{Path: two}, Content: []byte("2")})
+	if err == nil || !strings.Contains(err.Error(), "two: it is the same file as "+one) || read(t, one) != "old" {
+		t.Errorf("error %v, it holds %q", err, read(t, one))
+	}
+	left(t, dir, "one", "two")
 }

@@ -38,12 +38,18 @@ type Set struct{ Files []Staged }
 // that, not for an instant. On an error nothing is left behind.
 func Stage(files []File) (*Set, error) {
 	s := &Set{}
+	reals := map[string]string{}
 	for _, f := range files {
 		staged, err := stage(f)
+		if first, twice := reals[staged.Real]; twice && err == nil {
+			err = hint.Wrap(fmt.Errorf("stage %s: it is the same file as %s", f.Path, first), "see where symlinks lead")
+			_ = os.Remove(staged.Temp)
+		}
 		if err != nil {
 			s.Discard()
 			return nil, err
 		}
+		reals[staged.Real] = f.Path
 		s.Files = append(s.Files, staged)
 	}
 	return s, nil
@@ -245,7 +251,8 @@ func write(s Staged) error {
 
 // own gives a file its owner. One that nobody asked for is kept as far as we may:
 // a file that somebody gave to root must not keep a leader from being followed.
-// The group is given up only if its members may not read the file: ours would.
+// The group is given up where the mode was asked for, as of a file that is new, or
+// lets no group in: else ours would read what another one was meant to.
 func own(f *os.File, s Staged) error {
 	err := f.Chown(s.UID, s.GID)
 	if !errors.Is(err, fs.ErrPermission) {
@@ -255,7 +262,7 @@ func own(f *os.File, s Staged) error {
 	if s.User == nil {
 		uid = -1
 	}
-	if s.Group == nil && s.Mode&0o070 == 0 {
+	if s.Group == nil && (s.Perms != nil || s.Mode&0o070 == 0) {
 		gid = -1
 	}
 	if uid == s.UID && gid == s.GID {
