@@ -108,17 +108,18 @@ func TestHandsInBetween(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // no secret
+	const trap = "set by hand where files are staged"
 	elsewhere := servertest.File(t, filepath.Join(s.dir, "elsewhere"), "somebody else's\n", 0o644)
 	hands := []func(path string) error{
 		func(path string) error { return os.WriteFile(path, []byte("by hand\n"), 0o600) },
 		os.Remove,
 		func(path string) error { return os.Chmod(path, 0o666) },
 		func(path string) error { return os.Rename(path, path+".old") },
-		func(path string) error { return errors.Join(os.Remove(path), os.Symlink(elsewhere+".linked", path)) },
+		func(path string) error { return errors.Join(os.Remove(path), os.Symlink(elsewhere+"."+filepath.Base(path), path)) },
 		func(path string) error { return os.Truncate(path, 0) },
-		func(path string) error { return os.Lchown(path, 0, -1) },
+		func(path string) error { return os.Lchown(path, 0, 0) },
 		func(path string) error {
-			return os.WriteFile(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".pgbaton"), []byte("trap"), 0o644)
+			return os.WriteFile(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".pgbaton"), []byte(trap), 0o644)
 		},
 	}
 	leader := 0
@@ -130,6 +131,12 @@ func TestHandsInBetween(t *testing.T) {
 		// A file that is gone already leaves a hand nothing to do.
 		_ = hands[random.IntN(len(hands))](s.files[random.IntN(len(s.files))])
 		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond) // hands are slow, some slower than pgbaton
+	}
+	for _, f := range s.files {
+		staged := filepath.Join(filepath.Dir(f), "."+filepath.Base(f)+".pgbaton")
+		if content, err := os.ReadFile(staged); err == nil && string(content) == trap {
+			_ = os.Remove(staged) // the hand's own, and in nobody's way
+		}
 	}
 	servertest.Eventually(t, "everything is put right", func() error {
 		if p.Exited() {

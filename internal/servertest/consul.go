@@ -25,8 +25,10 @@ type ConsulServer struct {
 	Addr   string // host:port of its HTTP API
 	Client *api.Client
 
-	args []string
-	proc *Process
+	node   string
+	gossip string // host:port of its gossip
+	args   []string
+	proc   *Process
 }
 
 // Consul starts a server that keeps its data in memory, ready within half a
@@ -34,23 +36,46 @@ type ConsulServer struct {
 // of config is a fragment in Consul's own language, for example an acl block.
 func Consul(t testing.TB, config ...string) *ConsulServer {
 	t.Helper()
-	return startConsul(t, []string{"-dev"}, config)
+	s := newConsul(t, "consul", []string{"-dev"}, config)
+	s.start(t)
+	return s
 }
 
 // PersistentConsul starts a server that keeps its data on disk: Restart brings
 // it back as it was. It takes some seconds longer to elect itself.
 func PersistentConsul(t testing.TB, config ...string) *ConsulServer {
 	t.Helper()
-	return startConsul(t, []string{"-server", "-bootstrap", "-data-dir", t.TempDir()}, config)
+	s := newConsul(t, "consul", []string{"-server", "-bootstrap", "-data-dir", t.TempDir()}, config)
+	s.start(t)
+	return s
 }
 
-func startConsul(t testing.TB, mode, config []string) *ConsulServer {
+// ConsulServers starts n servers that keep their data on disk and elect one of
+// themselves.
+func ConsulServers(t testing.TB, n int, config ...string) []*ConsulServer {
+	t.Helper()
+	var servers []*ConsulServer
+	for i := range n {
+		s := newConsul(t, fmt.Sprintf("consul%d", i+1), []string{"-server", "-bootstrap-expect", fmt.Sprint(n), "-data-dir", t.TempDir()}, config)
+		if i > 0 {
+			s.args = append(s.args, "-retry-join", servers[0].gossip, "-retry-interval", "1s")
+		}
+		s.Launch(t)
+		servers = append(servers, s)
+	}
+	for _, s := range servers {
+		s.AwaitLeader(t)
+	}
+	return servers
+}
+
+func newConsul(t testing.TB, node string, mode, config []string) *ConsulServer {
 	t.Helper()
 	ports := FreePorts(t, 3)
-	s := &ConsulServer{Addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
+	s := &ConsulServer{Addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), node: node, gossip: fmt.Sprintf("127.0.0.1:%d", ports[2])}
 	s.args = append([]string{
 		consulPath(t), "agent",
-		"-node", "consul", "-disable-host-node-id", "-log-level", "warn",
+		"-node", node, "-disable-host-node-id", "-log-level", "warn",
 		"-bind", "127.0.0.1", "-client", "127.0.0.1",
 		"-http-port", fmt.Sprint(ports[0]),
 		"-server-port", fmt.Sprint(ports[1]),
@@ -67,13 +92,24 @@ func startConsul(t testing.TB, mode, config []string) *ConsulServer {
 	if s.Client, err = api.NewClient(&api.Config{Address: s.Addr}); err != nil {
 		t.Fatal(err)
 	}
-	s.start(t)
 	return s
 }
 
 func (s *ConsulServer) start(t testing.TB) {
 	t.Helper()
+	s.Launch(t)
+	s.AwaitLeader(t)
+}
+
+// Launch starts a server that was killed, on the same ports, and waits for nothing.
+func (s *ConsulServer) Launch(t testing.TB) {
+	t.Helper()
 	s.proc = Start(t, exec.Command(s.args[0], s.args[1:]...))
+}
+
+// AwaitLeader waits until there is a leader, and this server serves.
+func (s *ConsulServer) AwaitLeader(t testing.TB) {
+	t.Helper()
 	Eventually(t, "consul elects a leader", func() error {
 		if s.proc.Exited() {
 			t.Fatalf("consul exited:\n%s", s.proc.Output())
@@ -89,7 +125,7 @@ func (s *ConsulServer) start(t testing.TB) {
 		// node is in the catalog when it has settled: sessions need it.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		node, _, err := s.Client.Catalog().Node("consul", (&api.QueryOptions{}).WithContext(ctx))
+		node, _, err := s.Client.Catalog().Node(s.node, (&api.QueryOptions{}).WithContext(ctx))
 		if err == nil && node == nil {
 			err = errors.New("its node is not in the catalog")
 		}
@@ -109,6 +145,16 @@ func (s *ConsulServer) Thaw(t testing.TB) { t.Helper(); s.proc.Signal(t, syscall
 
 // Kill ends the server with SIGKILL.
 func (s *ConsulServer) Kill() { s.proc.Kill() }
+
+// Leads says whether the server is the leader of its cluster.
+func (s *ConsulServer) Leads() (bool, error) {
+	self, err := s.Client.Agent().Self()
+	if err != nil {
+		return false, err
+	}
+	raft, _ := self["Stats"]["raft"].(map[string]any)
+	return raft["state"] == "Leader", nil
+}
 
 // Restart ends the server, if it lives, and starts it on the same ports.
 func (s *ConsulServer) Restart(t testing.TB) {
