@@ -42,13 +42,20 @@ func watch(ctx context.Context, store Store, q Query, report func(Answer, error)
 		switch {
 		case answer.Rev < after:
 			after, idle = 0, 0
-		case answer.Rev == after && !news && time.Since(begun) < eager:
+		case answer.Rev == after && !news:
+			after = 0
+			if time.Since(begun) > eager {
+				break
+			}
 			idle++
 			if pause(ctx, backoff(idle)) != nil {
 				return
 			}
 		default:
-			after, idle = answer.Rev, 0
+			after = answer.Rev
+			if news {
+				idle = 0
+			}
 		}
 	}
 }

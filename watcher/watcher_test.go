@@ -144,7 +144,7 @@ func TestStoreThatDoesNotWaitIsNotHammered(t *testing.T) {
 		for range 20 {
 			s.say("same", 5)
 		}
-		if took := time.Since(begun); took < 10*time.Second {
+		if took := time.Since(begun); took < 5*time.Second { // every other one is asked for afresh, at once
 			t.Errorf("20 answers that did not wait took %v", took)
 		}
 	})
