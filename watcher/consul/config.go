@@ -27,7 +27,7 @@ import (
 type Config struct {
 	Address    string `hcl:"address,optional"`    // host:port, http(s)://host:port or unix:///path; "" is 127.0.0.1:8500
 	Token      string `hcl:"token,optional"`      // ACL token
-	TokenFile  string `hcl:"token_file,optional"` // a file with the token, read at start
+	TokenFile  string `hcl:"token_file,optional"` // a file with the token, read again when it changes
 	Datacenter string `hcl:"datacenter,optional"` // "" is the agent's own
 	Auth       *Auth  `hcl:"auth,block"`          // nil is no basic authentication
 	SSL        *SSL   `hcl:"ssl,block"`           // nil is plain HTTP, unless the address says https
@@ -172,11 +172,19 @@ func (c *Config) Open() (watcher.Store, error) {
 		wait = d
 	}
 	conf.Transport = transport()
+	var err error
+	if conf.Transport.TLSClientConfig, err = clientTLS(conf.TLSConfig); err != nil {
+		return nil, fmt.Errorf("consul: %w", err)
+	}
 	client, err := api.NewClient(conf)
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("consul: %w", err), "check the consul block and the CONSUL_* environment variables")
 	}
-	return &Store{client: client, wait: wait, prompt: defaultPrompt}, nil
+	s := &Store{client: client, wait: wait, prompt: defaultPrompt}
+	if conf.TokenFile != "" {
+		s.token = &tokenFile{path: conf.TokenFile}
+	}
+	return s, nil
 }
 
 // userTimeout ends a connection whose data nobody acknowledges: keepalive does

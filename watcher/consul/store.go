@@ -21,6 +21,7 @@ type Store struct {
 	client *api.Client
 	wait   time.Duration // how long a query that sees no change may be held
 	prompt time.Duration // how long an answer that need not wait may take
+	token  *tokenFile    // nil if the token is another one
 }
 
 // Fetch implements watcher.Store.
@@ -55,6 +56,9 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 		Filter:        q.Options.Filter,
 		WaitIndex:     after,
 		WaitTime:      s.wait,
+	}
+	if s.token != nil {
+		opts.Token = s.token.current()
 	}
 	// A peer may accept and never answer: an agent that is stopped, a proxy
 	// whose backend is gone.

@@ -2,6 +2,9 @@ package consul_test
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -124,11 +127,62 @@ func TestTokenWithoutRightsIsAnError(t *testing.T) {
 	}
 }
 
+// TestTokenFileIsReplaced: a token is revoked, and its file gets another one.
+func TestTokenFileIsReplaced(t *testing.T) {
+	s := servertest.Consul(t, aclConfig)
+	s.Put(t, "k", "one")
+	servertest.Eventually(t, "a policy", func() error {
+		_, _, err := s.Client.ACL().PolicyCreate(&api.ACLPolicy{Name: "reads", Rules: `key_prefix "" { policy = "read" }`}, nil)
+		return err
+	})
+	newToken := func() *api.ACLToken {
+		token, _, err := s.Client.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{Name: "reads"}}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	first, second := newToken(), newToken()
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(first.SecretID+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store, err := (&consul.Config{Address: s.Addr, TokenFile: path}).Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	await, snapshot := followOn(t, store, "k")
+	await("one")
+	if _, err := s.Client.ACL().TokenDelete(first.AccessorID, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Put(t, "k", "two") // ends the query that was begun with the token
+	servertest.Eventually(t, "the token counts no more", func() error {
+		if snapshot().Err == nil {
+			return errors.New("no error yet")
+		}
+		return nil
+	})
+	s.Put(t, "k", "three")
+	if p, _ := snapshot().Value.(watcher.Pair); p.Value == "three" || p.Value == "" {
+		t.Errorf("without a token the answer is %+v", snapshot())
+	}
+	if err := os.WriteFile(path, []byte(second.SecretID+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await("three")
+}
+
 // follow runs a watcher over the server and returns a way to wait for a key's
 // value.
 func follow(t *testing.T, s *servertest.ConsulServer, key string) (await func(value string), snapshot func() watcher.Answer) {
 	t.Helper()
-	w := watcher.New(map[string]watcher.Store{watcher.Catalog: open(t, s)}, hclog.NewNullLogger())
+	return followOn(t, open(t, s), key)
+}
+
+func followOn(t *testing.T, store watcher.Store, key string) (await func(value string), snapshot func() watcher.Answer) {
+	t.Helper()
+	w := watcher.New(map[string]watcher.Store{watcher.Catalog: store}, hclog.NewNullLogger())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
