@@ -115,7 +115,9 @@ func TestHandsInBetween(t *testing.T) {
 		os.Remove,
 		func(path string) error { return os.Chmod(path, 0o666) },
 		func(path string) error { return os.Rename(path, path+".old") },
-		func(path string) error { return errors.Join(os.Remove(path), os.Symlink(elsewhere+"."+filepath.Base(path), path)) },
+		func(path string) error {
+			return errors.Join(os.Remove(path), os.Symlink(elsewhere+"."+filepath.Base(path), path))
+		},
 		func(path string) error { return os.Truncate(path, 0) },
 		func(path string) error { return os.Lchown(path, 0, 0) },
 		func(path string) error {

@@ -1,0 +1,113 @@
+//go:build amd64
+
+package chaos
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+// keyed is a pgbaton that writes the leader's name into a file, on a real Consul
+// in which the test writes the keys of a cluster.
+type keyed struct {
+	client *api.Client // the test's own way to Consul
+	file   string
+	daemon *servertest.Process
+}
+
+// newKeyed starts it, on the Consul at address, by a command that says where it
+// runs.
+func newKeyed(t *testing.T, client *api.Client, address string, command func(args ...string) *exec.Cmd) *keyed {
+	t.Helper()
+	dir := t.TempDir()
+	k := &keyed{client: client, file: filepath.Join(dir, "leader")}
+	k.lead(t, 1)
+	config := servertest.File(t, filepath.Join(dir, "pgbaton.hcl"), fmt.Sprintf(`
+state_dir = %q
+consul {
+  address = %q
+}
+cluster "patroni" "main" {
+  scope   = "batman"
+  confirm = ["none"]
+}
+target "exec" "app" {
+  template {
+    contents    = "{{ (cluster \"main\").Leader.Name }}"
+    destination = %q
+  }
+  command = ["true"]
+}
+`, filepath.Join(dir, "state"), address, k.file), 0o644)
+	k.daemon = servertest.Start(t, command(binary, "run", "-config", config))
+	k.follows(t, 1)
+	return k
+}
+
+// lead writes the keys of a cluster that member n leads. Each term has a leader key
+// of its own: Patroni's vanishes with its session.
+func (k *keyed) lead(t *testing.T, n int) {
+	t.Helper()
+	put := func(key, value string) error {
+		_, err := k.client.KV().Put(&api.KVPair{Key: "service/batman/" + key, Value: []byte(value)}, nil)
+		return err
+	}
+	servertest.Eventually(t, "consul takes the keys of a new leader", func() error {
+		for i := 1; i <= 2; i++ {
+			if err := put(fmt.Sprintf("members/pg%d", i), fmt.Sprintf(`{"conn_url":"postgres://10.0.0.%d:5432/postgres","state":"running","role":"replica"}`, i)); err != nil {
+				return err
+			}
+		}
+		if err := put("initialize", "7226"); err != nil {
+			return err
+		}
+		if _, err := k.client.KV().Delete("service/batman/leader", nil); err != nil {
+			return err
+		}
+		return put("leader", fmt.Sprintf("pg%d", n))
+	})
+}
+
+// shows says whether the file shows member n.
+func (k *keyed) shows(n int) error {
+	i, err := read(k.file)
+	if err == nil && i.content != fmt.Sprintf("pg%d", n) {
+		err = fmt.Errorf("the file shows %q, not pg%d", i.content, n)
+	}
+	return err
+}
+
+// follows waits until the file shows member n.
+func (k *keyed) follows(t *testing.T, n int) {
+	t.Helper()
+	servertest.Eventually(t, fmt.Sprintf("pg%d is followed", n), func() error {
+		if k.daemon.Exited() {
+			t.Fatalf("pgbaton ended:\n%s", k.daemon.Output())
+		}
+		return k.shows(n)
+	})
+}
+
+// awaysSaid is how often pgbaton has said that the store is away.
+func (k *keyed) awaysSaid() int { return strings.Count(k.daemon.Output(), "store does not answer") }
+
+// away waits until pgbaton has said so once more, while the file shows member n.
+func (k *keyed) away(t *testing.T, before, n int) {
+	t.Helper()
+	servertest.Eventually(t, "the store is seen to be away", func() error {
+		if k.awaysSaid() == before {
+			return fmt.Errorf("pgbaton says:\n%s", k.daemon.Output())
+		}
+		return k.shows(n)
+	})
+}
+
+// beside runs pgbaton on this machine.
+func beside(args ...string) *exec.Cmd { return exec.Command(args[0], args[1:]...) }
