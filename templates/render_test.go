@@ -91,6 +91,7 @@ func TestKeepalivedWithoutCluster(t *testing.T) {
 type fixture struct {
 	name, template, dir string
 	state               []byte
+	keys                map[string]file.Value // in the place of those of state, if set
 	vars                map[string]any
 }
 
@@ -138,9 +139,19 @@ func (f fixture) render(t *testing.T, form func(any) any) string {
 	return string(result.Content)
 }
 
-// execute renders as the daemon does: pass by pass, each with the answers that
-// the one before asked for.
+// execute renders as the daemon does, and wants a result.
 func (f fixture) execute(t *testing.T, vars map[string]any) render.Result {
+	t.Helper()
+	result := f.attempt(t, vars)
+	if !result.Complete() {
+		t.Fatalf("waits for %v", result.Waiting)
+	}
+	return result
+}
+
+// attempt renders pass by pass, each with the answers that the one before asked
+// for, until nothing new is asked for.
+func (f fixture) attempt(t *testing.T, vars map[string]any) render.Result {
 	t.Helper()
 	text, ok := templates.Text(f.template)
 	if !ok {
@@ -155,6 +166,9 @@ func (f fixture) execute(t *testing.T, vars map[string]any) render.Result {
 		if catalog, err = file.ParseCatalog(f.state); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if f.keys != nil {
+		catalog = &file.Catalog{KV: f.keys}
 	}
 	keys := shelf{catalog}
 	w := watcher.New(map[string]watcher.Store{watcher.Catalog: keys}, hclog.NewNullLogger())
@@ -187,7 +201,7 @@ func (f fixture) execute(t *testing.T, vars map[string]any) render.Result {
 			snapshot[q] = answer
 		}
 		if len(snapshot) == known {
-			t.Fatalf("waits for %v", result.Waiting)
+			return result
 		}
 	}
 	t.Fatal("not complete after 10 passes")

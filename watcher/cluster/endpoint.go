@@ -9,6 +9,10 @@ import (
 	"strings"
 )
 
+// maxName is the length of the longest name, in bytes: of a host as DNS has it, and
+// so of a member. A longer one would only make a daemon refuse its whole config.
+const maxName = 255
+
 // Endpoint is one host and port.
 type Endpoint struct {
 	Host string // a name, an IPv4 address, or an IPv6 address without brackets
@@ -76,6 +80,9 @@ func parseHostPort(s string) (Endpoint, error) {
 	}
 	if host == "" {
 		return Endpoint{}, errors.New("a host is empty")
+	}
+	if len(host) > maxName {
+		return Endpoint{}, errors.New("a host is longer than any name can be")
 	}
 	if portText == "" {
 		return Endpoint{Host: host}, nil

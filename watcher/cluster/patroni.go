@@ -104,6 +104,9 @@ type patroniMember struct {
 }
 
 func decodeMember(name, value string) (Member, error) {
+	if len(name) > maxName {
+		return Member{}, fmt.Errorf("its name is longer than %d bytes", maxName)
+	}
 	m := Member{Name: name}
 	if strings.HasPrefix(value, "postgres") { // the form before Patroni 1.0, still read by Patroni itself
 		connURL, apiURL, _ := strings.Cut(value, "?application_name=")
