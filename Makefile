@@ -6,7 +6,7 @@ CONSUL  := $(TOOLS)/consul-1.22.7/consul
 CT      := $(TOOLS)/consul-template-0.41.1/consul-template
 LINT    := $(TOOLS)/golangci-lint-2.15.0/golangci-lint
 
-.PHONY: help build demo test bench bench-failover record lint fuzz tools clean packages
+.PHONY: help build demo test bench bench-failover chaos record lint fuzz tools clean packages
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -24,6 +24,10 @@ bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and p
 
 bench-failover: packages $(CONSUL) $(CT) ## what clients see when the leader changes, beside what they use today (Debian, root, 15 minutes); RUN=hang/pgbaton ROUNDS=1 for some
 	@integration/failover.sh
+
+ROUNDS ?= 3
+chaos: packages $(CONSUL) $(CT) ## break it in every way of docs/reliability.md, ROUNDS times (Debian, root, 15 minutes), and write that page anew
+	@integration/chaos.sh $(ROUNDS)
 
 record: packages $(CONSUL) ## write the decoders' test data anew, from a real Patroni (Debian, root)
 	go test -tags record -count=1 -timeout 20m -v ./integration/record

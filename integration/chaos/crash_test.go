@@ -20,7 +20,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			for range rounds(t) {
 				kills += s.walk(t, func(int) faulttest.Fault { return faulttest.Fault{Kill: true} })
 			}
-			t.Logf("killed %d times", kills)
+			t.Logf("injected %d times", kills)
 		})
 	}
 }
@@ -37,7 +37,7 @@ func TestEachStepFails(t *testing.T) {
 					return faulttest.Fault{Errno: errnos[(n+round)%len(errnos)]}
 				})
 			}
-			t.Logf("%d calls failed", failed)
+			t.Logf("injected %d times", failed)
 		})
 	}
 }

@@ -52,6 +52,7 @@ func TestDisk(t *testing.T) {
 					s.follows(t, p, next)
 				}
 			}
+			t.Logf("injected %d times", 2*rounds(t))
 		})
 	}
 }
@@ -78,6 +79,7 @@ func TestFolderVanishes(t *testing.T) {
 		s.lead(t, 0)
 		s.follows(t, p, 0)
 	}
+	t.Logf("injected %d times", rounds(t))
 }
 
 // TestOwnerIsNotAllowed: pgbaton's user may not give a file away.
@@ -149,6 +151,7 @@ func TestHandsInBetween(t *testing.T) {
 		}
 		return nil
 	})
+	t.Logf("injected %d times", 40*rounds(t))
 	if content, err := os.ReadFile(elsewhere); err != nil || string(content) != "somebody else's\n" {
 		t.Errorf("the file beside holds %q, error %v", content, err)
 	}
@@ -188,4 +191,5 @@ func TestCorruptRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	t.Logf("injected %d times", 30*len(records)*rounds(t))
 }

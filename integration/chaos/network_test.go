@@ -52,6 +52,7 @@ func TestNetwork(t *testing.T) {
 				}
 				mend()
 			}
+			t.Logf("injected %d times", rounds(t))
 		})
 	}
 }

@@ -36,13 +36,14 @@ func TestPowerLoss(t *testing.T) {
 				}
 				s.boot(t)
 			}
+			losses := 0
 			for range rounds(t) {
-				s.walk(t, func(int) faulttest.Fault { return faulttest.Fault{Kill: true} })
+				losses += s.walk(t, func(int) faulttest.Fault { return faulttest.Fault{Kill: true} })
 			}
 			if undone == 0 {
 				t.Error("nothing was ever undone")
 			}
-			t.Logf("%d files undone", undone)
+			t.Logf("injected %d times, and undid %d files", losses, undone)
 		})
 	}
 }

@@ -1,0 +1,74 @@
+package chaos
+
+// Fault is a way to break pgbaton, or what it depends on, and the test that does.
+type Fault struct {
+	Name    string
+	Inject  string // how
+	Holds   string // what the test asserts
+	Package string // of the test, below the module's root
+	Test    string // what -run selects
+}
+
+// Group is a chapter of the catalogue.
+type Group struct {
+	Name   string
+	Faults []Fault
+}
+
+// Catalogue has every fault that is injected for real. What is not in it is not
+// tested: docs/reliability.md says so.
+var Catalogue = []Group{
+	{"Store", []Fault{
+		{"agent frozen for a moment", "SIGSTOP, SIGCONT", "the next change is followed", "watcher/consul", "^TestFrozenServerGoesOn$"},
+		{"agent killed, back later", "SIGKILL", "the last answer stays; the next change is followed", "watcher/consul", "^TestKilledServerKeepsTheLastAnswer$"},
+		{"agent back, empty", "restart of a server that keeps nothing", "a lower index is no reason to wait", "watcher/consul", "^TestRestartWithLowerIndex$"},
+		{"a peer that accepts and says nothing", "a listener that never answers", "it is given up within its time limit", "watcher/consul", "^TestSilentPeer$"},
+		{"black hole", "iptables DROP, both ways", "the file stays, the store is said to be away, the next leader is followed once the line is mended", "integration/chaos", "^TestNetwork$/^black_hole$"},
+		{"one-way loss", "iptables DROP of the replies", "the same", "integration/chaos", "^TestNetwork$/^one-way_loss$"},
+		{"reset in the middle of a watch", "iptables REJECT with tcp-reset", "the same", "integration/chaos", "^TestNetwork$/^reset$"},
+		{"30 % loss", "iptables statistic match", "each of five moves is followed meanwhile", "integration/chaos", "^TestNetwork$/^30_%_loss$"},
+		{"narrow line", "tbf, 64 kbit/s", "each of five moves is followed meanwhile", "integration/chaos", "^TestNetwork$/^narrow_line$"},
+		{"leader of three servers lost", "SIGKILL", "moves are followed, before it is back and after", "integration/chaos", "^TestConsulServers$/^its_leader_is_lost$"},
+		{"pgbaton's server restarts", "SIGKILL, start", "the file stays; what changed meanwhile is followed", "integration/chaos", "^TestConsulServers$/^pgbaton's_server_restarts$"},
+		{"quorum lost", "SIGKILL of two of three servers", "the file stays; the next move is followed", "integration/chaos", "^TestConsulServers$/^quorum_is_lost$"},
+		{"older snapshot restored", "consul snapshot restore", "its leader is seen at once, and the next move", "integration/chaos", "^TestConsulServers$/^an_older_snapshot_is_restored$"},
+		{"token revoked, its file replaced", "ACL token delete", "the last answer stays; the new token is used", "watcher/consul", "^TestTokenFileIsReplaced$"},
+		{"token without rights", "ACL", "an error, never an empty answer", "watcher/consul", "^TestTokenWithoutRightsIsAnError$"},
+		{"certificate expired", "expired certificates of client and server", "the last answer stays; replaced ones are used", "watcher/consul", "^TestCertificatesExpire$"},
+	}},
+	{"Leadership", []Fault{
+		{"old leader still takes writes", "SIGSTOP of its Patroni", "an alarm; no row of the pooler's clients lands there after the new one is confirmed", "integration", "^TestLostLeaders$/^its_Patroni_stops"},
+		{"leader restarts in place", "patronictl restart", "clients that were held lose nothing", "integration", "^TestLostLeaders$/^it_restarts_in_place$"},
+		{"leader hangs", "SIGSTOP of Patroni and PostgreSQL", "what hung is cut; each client fails once at most", "integration", "^TestLostLeaders$/^it_hangs$"},
+		{"leader crashes", "SIGKILL of Patroni and PostgreSQL", "each client fails once at most", "integration", "^TestLostLeaders$/^it_crashes$"},
+		{"planned switchover under load", "patronictl switchover", "no error after the hold, no acknowledged row missing", "integration", "^TestNobodyNoticesASwitchover$"},
+	}},
+	{"Disk", []Fault{
+		{"killed at each system call that changes anything", "ptrace: SIGKILL as the call is entered; each call in turn", "files whole, daemon's own check passes; the next start settles, and changes nothing twice", "integration/chaos", "^TestKilledAtEachStep$"},
+		{"each of those calls fails", "ptrace: EIO, ENOSPC, EPERM in turn", "the same; success is never claimed wrongly", "integration/chaos", "^TestEachStepFails$"},
+		{"power loss at each of those calls", "the same kill; what was not fsynced is undone, or emptied", "the same, with the daemon started anew on what is left", "integration/chaos", "^TestPowerLoss$"},
+		{"no space", "a tmpfs filled up", "the file stays, the log says why; followed once there is space", "integration/chaos", "^TestDisk$/^no_space$"},
+		{"no inodes", "a tmpfs without inodes", "the same", "integration/chaos", "^TestDisk$/^no_inodes$"},
+		{"read-only", "remount", "the same", "integration/chaos", "^TestDisk$/^read-only$"},
+		{"the folder vanishes", "rename", "the log says which; followed once it is back", "integration/chaos", "^TestFolderVanishes$"},
+		{"an owner that may not be given", "user = root, as another user", "refused with a hint; the file stays", "integration/chaos", "^TestOwnerIsNotAllowed$"},
+		{"hands in between", "40 edits, removals, links, chmods, chowns by chance, while the leader moves", "all put right in the end, and nobody else's file touched", "integration/chaos", "^TestHandsInBetween$"},
+		{"corrupt records", "bits flipped, or the file cut, 30 times", "followed all the same", "integration/chaos", "^TestCorruptRecord$"},
+	}},
+	{"Daemons", []Fault{
+		{"a check hangs", "a program that never ends", "ended at its time limit", "reload/haproxy", "^TestCheckGivesNoAnswer$"},
+		{"a check passes, the reload fails", "the port is taken", "seen, and not called followed", "reload/haproxy", "^TestFollowSeesAFailedReload$"},
+		{"a reload is not obeyed", "a setting that PgBouncer 1.18 refuses", "seen, and not called followed", "reload/pgbouncer", "^TestFollowSeesThatPgbouncerDoesNot$"},
+		{"the console is frozen", "SIGSTOP of pgbouncer", "given up within its time limit", "reload/pgbouncer", "^TestFollowFrozenConsole$"},
+		{"somebody else reloads HAProxy meanwhile", "SIGUSR2 in a loop", "followed by the worker that serves", "reload/haproxy", "^TestFollowWhileOthersReload$"},
+		{"a PID file names another process", "written so", "nobody else is signalled", "reload/signal", "^TestFollowSignalsNobodyElse$"},
+		{"pgbouncer dies while it is held", "SIGKILL, start", "held again", "integration", "^TestWaysOutOfAHold$/^pgbouncer_restarts$"},
+	}},
+	{"Self", []Fault{
+		{"killed while it holds traffic", "SIGKILL", "the guard releases at the deadline", "integration", "^TestWaysOutOfAHold$/^kill_-9,_and_the_guard$"},
+		{"killed while it holds traffic, started again", "SIGKILL, start", "the next one takes the hold over", "integration", "^TestWaysOutOfAHold$/^kill_-9,_and_the_next_start$"},
+		{"the store is away while it holds traffic", "SIGSTOP of Consul", "released at the deadline", "integration", "^TestWaysOutOfAHold$/^the_store_is_away$"},
+		{"started twice", "a second pgbaton on the same console", "the second one is refused to hold", "integration", "^TestWaysOutOfAHold$/^a_second_pgbaton$"},
+		{"started twice on the same state", "a second pgbaton on the same target", "the second one changes nothing", "internal/target", "^TestSecondPgbatonIsRefused$"},
+	}},
+}
