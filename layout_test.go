@@ -29,7 +29,7 @@ var mayImport = map[string]string{
 	"internal/proc":       "internal/hint",
 	"internal/baton":      "watcher watcher/cluster internal/probe internal/state internal/hint",
 	"internal/probe":      "watcher/cluster internal/hint",
-	"internal/state":      "render internal/hint",
+	"internal/state":      "internal/hint",
 	"internal/target":     "watcher watcher/cluster render render/funcs reload internal/state internal/proc internal/hint",
 	"internal/config":     "watcher render reload internal/hint",
 	"cmd/pgbaton":         "*",

@@ -163,28 +163,27 @@ func holds(path string, size int64, content []byte) bool {
 // Drift is a destination that is not what it was made.
 type Drift struct {
 	Path string
-	What string // "gone", "content", "mode" or "owner"
+	What string // "gone", "content", "mode" or "owner"; else why it can't be compared
 }
 
 func (d Drift) String() string { return d.Path + ": " + d.What }
 
-// Content says whether the daemon would read something else.
-func (d Drift) Content() bool { return d.What == driftGone || d.What == driftContent }
+// Content says whether the daemon may read something else.
+func (d Drift) Content() bool { return d.What != driftMode && d.What != driftOwner }
 
 // Drifts compares files that were committed with what is at their destinations
 // now.
-func Drifts(files []File) ([]Drift, error) {
-	var out []Drift
+func Drifts(files []File) (out []Drift) {
 	for _, f := range files {
 		_, what, err := stand(f)
 		if err != nil {
-			return nil, err
+			what = err.Error()
 		}
 		if what != "" {
 			out = append(out, Drift{f.Path, what})
 		}
 	}
-	return out, nil
+	return out
 }
 
 // resolve follows the symlinks of path; its last element need not exist.
@@ -249,20 +248,21 @@ func write(s Staged) error {
 	return f.Close()
 }
 
-// own gives a file its owner. One that nobody asked for is kept as far as we may:
-// a file that somebody gave to root must not keep a leader from being followed.
-// The group is given up where the mode was asked for, as of a file that is new, or
-// lets no group in: else ours would read what another one was meant to.
+// own gives a file its owner. Root's, which nobody asked for, is kept as far as we
+// may: a file that somebody made as root must not keep a leader from being
+// followed, and root reads it whoever has it. Any other owner may be the one that
+// reads it. The group is given up where the mode was asked for, as of a file that
+// is new, or lets no group in: else ours would read what root's was meant to.
 func own(f *os.File, s Staged) error {
 	err := f.Chown(s.UID, s.GID)
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	uid, gid := s.UID, s.GID
-	if s.User == nil {
+	if s.User == nil && s.UID == 0 {
 		uid = -1
 	}
-	if s.Group == nil && (s.Perms != nil || s.Mode&0o070 == 0) {
+	if s.Group == nil && s.GID == 0 && (s.Perms != nil || s.Mode&0o070 == 0) {
 		gid = -1
 	}
 	if uid == s.UID && gid == s.GID {

@@ -45,6 +45,7 @@ func watch(ctx context.Context, store Store, q Query, report func(Answer, error)
 		case answer.Rev == after && !news:
 			after = 0
 			if time.Since(begun) > eager {
+				idle = 0
 				break
 			}
 			idle++

@@ -67,7 +67,7 @@ func (m *minder) sync(loops []*target.Loop) {
 	var followed strings.Builder
 	for _, l := range loops {
 		s := l.State()
-		if !s.InSync {
+		if !s.InSync && !s.Drifted {
 			return // later
 		}
 		_, _ = fmt.Fprintf(&followed, "%s=%s ", s.ID, s.Followed)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,7 +67,7 @@ func freezeVerb(std stdio) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			now := time.Now().Truncate(time.Second)
+			now := time.Now().UTC().Truncate(time.Second)
 			f := target.Freeze{Version: target.OperatorVersion, Since: now, Reason: reason, By: operatorName()}
 			if limit > 0 {
 				f.Until = now.Add(limit)
@@ -133,10 +134,16 @@ func applyVerb(std stdio) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var errs []error
-			for _, id := range ids {
-				if err := forceOne(limited, id, words, records); err != nil {
-					errs = append(errs, fmt.Errorf("%s: %w", id, err))
+			word := target.Force{Version: target.OperatorVersion, Until: time.Now().Add(timeout).UTC(), By: operatorName()}
+			errs := make([]error, len(ids))
+			var waits sync.WaitGroup
+			for i, id := range ids {
+				waits.Go(func() { errs[i] = forceOne(limited, id, word, words, records) })
+			}
+			waits.Wait()
+			for i, id := range ids {
+				if errs[i] != nil {
+					errs[i] = fmt.Errorf("%s: %w", id, errs[i])
 					continue
 				}
 				_, _ = fmt.Fprintf(std.out, "%s: applied\n", id)
@@ -152,16 +159,16 @@ func applyVerb(std stdio) *cobra.Command {
 
 // forceOne asks the pgbaton that runs, and waits until it has obeyed. A word that
 // was not obeyed in time is taken back: it must not surprise anyone later.
-func forceOne(ctx context.Context, id string, words, records state.Folder) error {
-	lock, err := records.Lock(id)
-	if err == nil {
-		return errors.Join(hint.Wrap(errors.New("no pgbaton runs"), "pgbaton run -once -force"), lock.Close())
-	}
-	if !errors.Is(err, state.ErrLocked) {
+func forceOne(ctx context.Context, id string, word target.Force, words, records state.Folder) error {
+	runs, err := records.Locked(id)
+	if err != nil {
 		return err
 	}
+	if !runs {
+		return hint.Wrap(errors.New("no pgbaton runs"), "pgbaton run -once -force")
+	}
 	name := target.ForcePrefix + id
-	if err := words.Save(name, force()); err != nil {
+	if err := words.Save(name, word); err != nil {
 		return err
 	}
 	for words.Has(name) {
@@ -172,24 +179,6 @@ func forceOne(ctx context.Context, id string, words, records state.Folder) error
 		}
 	}
 	return nil
-}
-
-// forceAll leaves the word for a run of our own; forget takes back what was not
-// obeyed.
-func forceAll(records state.Folder, specs []target.Spec) (forget func(), err error) {
-	words := target.Operator(records)
-	for _, s := range specs {
-		err = errors.Join(err, words.Save(target.ForcePrefix+s.ID(), force()))
-	}
-	return func() {
-		for _, s := range specs {
-			_ = words.Remove(target.ForcePrefix + s.ID())
-		}
-	}, err
-}
-
-func force() target.Force {
-	return target.Force{Version: target.OperatorVersion, At: time.Now(), By: operatorName()}
 }
 
 // operatorName is who gives the word.

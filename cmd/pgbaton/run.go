@@ -97,18 +97,14 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 
 	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done within %v", timeout))
 	defer cancel()
-	if force {
-		forget, err := forceAll(state.Folder{Dir: c.StateDir}, a.specs)
-		defer forget()
-		if err != nil {
-			return err
-		}
-	}
 	// One target's trouble is no reason to leave the others undone.
 	errs := make([]error, len(a.specs))
 	var loops sync.WaitGroup
 	for i, spec := range a.specs {
 		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Folder: state.Folder{Dir: c.StateDir}}, log, nil)
+		if force {
+			loop.Force()
+		}
 		loops.Go(func() { errs[i] = named(spec, loop.Once(limited)) })
 	}
 	loops.Wait()
@@ -321,6 +317,8 @@ func (d *daemon) status() string {
 		switch {
 		case s.InSync:
 			inSync++
+		case trouble == "" && s.Frozen != "":
+			trouble = fmt.Sprintf("; %s is frozen %s", s.ID, s.Frozen)
 		case trouble == "" && s.Err != nil:
 			trouble = fmt.Sprintf("; %s: %v", s.ID, s.Err)
 		case trouble == "" && s.Waiting != "":

@@ -13,11 +13,13 @@ import (
 	"syscall"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
-	"github.com/pgbaton/pgbaton/render"
 )
 
 // Folder is the state folder.
-type Folder struct{ Dir string }
+type Folder struct {
+	Dir  string
+	Open bool // it lies in a closed one, and its files are for every user who may enter that
+}
 
 // Load reads the file of a name into v. It says whether there is one.
 func (f Folder) Load(name string, v any) (found bool, err error) {
@@ -36,21 +38,9 @@ func (f Folder) Load(name string, v any) (found bool, err error) {
 
 // Save writes the file of a name, and returns when the disk has it.
 func (f Folder) Save(name string, v any) error {
-	content, err := f.prepare(v)
-	if err != nil {
-		return err
-	}
-	perms := fs.FileMode(0o600)
-	d := render.Destination{Path: f.Path(name), Perms: &perms}
-	if uid, gid, other := f.owner(); other {
-		d.User, d.Group = &uid, &gid
-	}
-	set, err := render.Stage([]render.File{{Destination: d, Content: content}})
+	err := f.put(name, v, (*os.File).Sync)
 	if err == nil {
-		if err = set.Rename(); err == nil {
-			err = set.Sync()
-		}
-		set.Discard()
+		err = f.Sync(name)
 	}
 	if err != nil {
 		return fmt.Errorf("save state of %s: %w", name, err)
@@ -62,20 +52,39 @@ func (f Folder) Save(name string, v any) error {
 // process sees it when Write returns, also after a kill of this one, but it may
 // not outlive the machine until Sync returns.
 func (f Folder) Write(name string, v any) error {
-	content, err := f.prepare(v)
+	if err := f.put(name, v, func(*os.File) error { return nil }); err != nil {
+		return fmt.Errorf("write state of %s: %w", name, err)
+	}
+	return nil
+}
+
+// put swaps a file in. It follows no link that somebody left in the folder: what
+// root writes there must not end up elsewhere.
+func (f Folder) put(name string, v any, sync func(*os.File) error) error {
+	content, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(f.Dir, "."+name+".written")
-	err = os.WriteFile(temp, content, 0o600)
-	if uid, gid, other := f.owner(); other && err == nil {
-		err = os.Lchown(temp, uid, gid)
+	if err := f.Make(); err != nil {
+		return err
 	}
+	temp := filepath.Join(f.Dir, "."+name+".pgbaton")
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.mode(0o600, 0o644))
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(append(content, '\n'))
 	if err == nil {
+		err = sync(file)
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
 		err = os.Rename(temp, f.Path(name))
 	}
 	if err != nil {
-		return fmt.Errorf("write state of %s: %w", name, err)
+		return errors.Join(err, os.Remove(temp))
 	}
 	return nil
 }
@@ -95,15 +104,6 @@ func (f Folder) Sync(name string) error {
 		}
 	}
 	return nil
-}
-
-// prepare makes the folder, and what a file is to hold.
-func (f Folder) prepare(v any) ([]byte, error) {
-	content, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	return append(content, '\n'), f.make()
 }
 
 // Has says whether there is a file of a name.
@@ -144,12 +144,26 @@ func (f Folder) Names(prefix string) ([]string, error) {
 	return names, nil
 }
 
+// Locked says whether some process has a name, and leaves no trace.
+func (f Folder) Locked(name string) (bool, error) {
+	file, err := os.Open(filepath.Join(f.Dir, name+".lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for a lock of %s: %w", name, err)
+	}
+	defer func() { _ = file.Close() }()
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	return errors.Is(err, syscall.EWOULDBLOCK), nil
+}
+
 // ErrLocked is in the chain of Lock's error if another process has the name.
 var ErrLocked = errors.New("another pgbaton has it")
 
 // Lock takes a name for this process, until the returned file is closed.
 func (f Folder) Lock(name string) (*os.File, error) {
-	if err := f.make(); err != nil {
+	if err := f.Make(); err != nil {
 		return nil, err
 	}
 	file, err := os.OpenFile(filepath.Join(f.Dir, name+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -166,35 +180,25 @@ func (f Folder) Lock(name string) (*os.File, error) {
 	return file, nil
 }
 
-// make makes the folder, closed to others; those above it, if they are
-// missing, are as packages make them. Below another's folder it is the other's.
-func (f Folder) make() error {
-	above := Folder{filepath.Dir(f.Dir)}
-	err := os.MkdirAll(above.Dir, 0o755) //nolint:gosec // not ours alone
+// Make makes the folder, closed to others unless it is Open; those above it, if
+// they are missing, are as packages make them.
+func (f Folder) Make() error {
+	err := os.MkdirAll(filepath.Dir(f.Dir), f.mode(0o755, 0o700))
 	if err == nil {
-		err = os.Mkdir(f.Dir, 0o700)
+		err = os.Mkdir(f.Dir, f.mode(0o700, 0o755))
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if uid, gid, other := above.owner(); other && err == nil {
-		err = os.Chown(f.Dir, uid, gid)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return hint.Wrap(fmt.Errorf("make state folder: %w", err), "set state_dir to a folder that pgbaton may write")
 	}
 	return nil
 }
 
-// owner is whose folder it is, if that is another user and we are root: what an
-// operator writes there is for a daemon to read.
-func (f Folder) owner() (uid, gid int, other bool) {
-	info, err := os.Stat(f.Dir)
-	if err != nil || os.Geteuid() != 0 {
-		return 0, 0, false
+// mode chooses by whether the folder is Open.
+func (f Folder) mode(closed, open fs.FileMode) fs.FileMode {
+	if f.Open {
+		return open
 	}
-	stat := info.Sys().(*syscall.Stat_t)
-	return int(stat.Uid), int(stat.Gid), stat.Uid != 0
+	return closed
 }
 
 const ext = ".json"

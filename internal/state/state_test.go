@@ -45,3 +45,51 @@ func TestFolder(t *testing.T) {
 		t.Errorf("nothing there: %v", err)
 	}
 }
+
+// TestLinksAreNotFollowed: what root writes must not end up where somebody's link
+// leads.
+func TestLinksAreNotFollowed(t *testing.T) {
+	f := state.Folder{Dir: filepath.Join(t.TempDir(), "state")}
+	if err := f.Make(); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	if err := os.WriteFile(elsewhere, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, trap := range []string{"a.json", ".a.pgbaton"} {
+		if err := os.Symlink(elsewhere, filepath.Join(f.Dir, trap)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got string
+	if err := f.Save("a", "new"); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := f.Load("a", &got); !found || err != nil || got != "new" {
+		t.Errorf("found %v, %q, error %v", found, got, err)
+	}
+	if content, err := os.ReadFile(elsewhere); err != nil || string(content) != "kept" {
+		t.Errorf("elsewhere is %q, error %v", content, err)
+	}
+}
+
+func TestLocked(t *testing.T) {
+	f := state.Folder{Dir: filepath.Join(t.TempDir(), "state")}
+	is := func(want bool) {
+		t.Helper()
+		if locked, err := f.Locked("a"); locked != want || err != nil {
+			t.Errorf("locked %v, error %v", locked, err)
+		}
+	}
+	is(false)
+	lock, err := f.Lock("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	is(true)
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	is(false)
+}

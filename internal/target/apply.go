@@ -139,6 +139,7 @@ func (l *Loop) commit(ctx context.Context, set *render.Set) error {
 		return err
 	}
 	l.record.Pending = nil
+	l.wrote(set)
 	return nil
 }
 

@@ -22,7 +22,11 @@ type drifting struct {
 	kept    []render.Drift           // modes and owners that this file system does not keep
 	left    []render.Drift           // what is reported, and left as it is
 	repairs int                      // in a row, without quiet between them
-	last    time.Time
+
+	// repairing says that files that the daemon follows are to be put right: what it
+	// was made to do for a new leader stays done.
+	repairing bool
+	last      time.Time
 }
 
 // watch watches what concerns the target beside what its templates look at: the
@@ -55,12 +59,7 @@ func (l *Loop) drift(w Wanted, seen map[watcher.Query]uint64, now time.Time) {
 		return
 	}
 	l.drifted.seen = seen
-	drifts, err := render.Drifts(w.Files)
-	if err != nil {
-		l.trouble("files can't be compared with what was written", err)
-		return
-	}
-	drifts = slices.DeleteFunc(drifts, func(d render.Drift) bool { return slices.Contains(l.drifted.kept, d) })
+	drifts := slices.DeleteFunc(render.Drifts(w.Files), func(d render.Drift) bool { return slices.Contains(l.drifted.kept, d) })
 	switch {
 	case len(drifts) == 0:
 		if len(l.drifted.left) > 0 {
@@ -82,19 +81,25 @@ func (l *Loop) drift(w Wanted, seen map[watcher.Query]uint64, now time.Time) {
 		l.drifted.repairs++
 		l.drifted.last = now
 		l.log.Warn("files were changed by somebody else, putting them right", "files", list(drifts), "times", l.drifted.repairs)
+		l.drifted.repairing = l.done.Followed == w.Hash
 		l.done.Committed = ""
 	}
+}
+
+// asFrozen says whether a frozen target is as it is wanted, though nothing may be
+// done about it.
+func (l *Loop) asFrozen(w Wanted) error {
+	if len(render.Drifts(w.Files)) == 0 && l.record.Followed == w.Hash {
+		return nil
+	}
+	return l.operator.err()
 }
 
 // keeps notes which modes and owners the file system did not keep just now: they
 // are nobody's change.
 func (l *Loop) keeps(files []render.File) {
 	l.drifted.kept = nil
-	drifts, err := render.Drifts(files)
-	if err != nil {
-		return // told when it is looked at
-	}
-	for _, d := range drifts {
+	for _, d := range render.Drifts(files) {
 		if !d.Content() {
 			l.drifted.kept = append(l.drifted.kept, d)
 			l.log.Warn("the file system does not keep what was set", "file", d.Path, "what", d.What)

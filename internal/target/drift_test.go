@@ -1,6 +1,7 @@
 package target
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -112,6 +113,27 @@ func TestDriftIsLeft(t *testing.T) {
 		b.store.set("k", "two")
 		b.expect("the next change", "one two")
 		if s := b.loop.State(); b.content("out") != "two" || !s.InSync {
+			t.Errorf("it holds %q, state %+v", b.content("out"), s)
+		}
+	})
+}
+
+func TestDriftThatCannotBePutRight(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dir, keyTemplate)
+		b.store.set("k", "one")
+		b.start()
+		defer func() { b.stop() }()
+		b.expect("start", "one")
+		b.edit(func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o755)) })
+		b.expect("a folder in its place", "one")
+		if s := b.loop.State(); s.InSync || s.Err == nil || !strings.Contains(s.Err.Error(), "not a regular file") {
+			t.Errorf("state %+v", s)
+		}
+		b.edit(os.Remove)
+		b.expect("and away", "one one")
+		if s := b.loop.State(); !s.InSync || b.content("out") != "one" {
 			t.Errorf("it holds %q, state %+v", b.content("out"), s)
 		}
 	})

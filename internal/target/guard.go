@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render"
@@ -17,28 +16,33 @@ var ErrGuarded = errors.New("too large a change")
 // few says nothing.
 const fewLines = 10
 
-// guard refuses files that lose more of their lines than one change may remove. It
-// only knows what was applied before: the first change of a file that somebody
-// else wrote may be as large as it likes.
+// guard refuses files that lose more of their lines than one change may remove, of
+// those that were last written: not of what is there, which somebody else may
+// have changed. The first change of a file that somebody else wrote may be as
+// large as it likes.
 func (l *Loop) guard(w Wanted, set *render.Set) error {
-	if l.spec.MaxRemoval == 0 || l.record.Followed == "" || w.Forced {
+	if l.spec.MaxRemoval == 0 || w.Forced {
 		return nil
 	}
 	for _, f := range set.Files {
-		if f.Temp == "" {
-			continue
-		}
-		before, err := os.ReadFile(f.Real)
-		if err != nil {
-			continue // it is gone: nothing can be removed from it
-		}
-		had, has := lines(before), lines(f.Content)
+		had, has := l.record.Lines[f.Path], lines(f.Content)
 		if had > fewLines && float64(had-has) > l.spec.MaxRemoval*float64(had) {
 			return hint.Wrap(fmt.Errorf("%s: %w: %d of its %d lines would go, more than max_removal = %v allows", f.Path, ErrGuarded, had-has, had, l.spec.MaxRemoval),
 				"see what the store lacks; if this is meant, pgbaton apply -force")
 		}
 	}
 	return nil
+}
+
+// wrote notes how many lines the files have that were just swapped in.
+func (l *Loop) wrote(set *render.Set) {
+	if l.spec.MaxRemoval == 0 {
+		return
+	}
+	l.record.Lines = map[string]int{}
+	for _, f := range set.Files {
+		l.record.Lines[f.Path] = lines(f.Content)
+	}
 }
 
 // lines counts the lines of a config that say something.

@@ -39,6 +39,7 @@ type Loop struct {
 	drifted drifting // what others did to the files
 
 	operator operator // what an operator wants
+	force    bool     // whatever a freeze or a guard says
 
 	superseded bool // an action was cancelled since the last that came to its end
 
@@ -57,6 +58,10 @@ func NewLoop(spec Spec, sub *watcher.Subscription, records Records, log hclog.Lo
 // Run keeps the target in sync until ctx ends.
 func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, false) }
 
+// Force makes the loop apply what is wanted, whatever a freeze or a guard says. It
+// is called before Once.
+func (l *Loop) Force() { l.force = true }
+
 // Once brings the target in sync and returns, or returns the first error. It
 // waits for what is missing as long as ctx lasts.
 func (l *Loop) Once(ctx context.Context) error { return l.run(ctx, true) }
@@ -71,6 +76,9 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 	defer func() { _ = lock.Close() }()
 	l.start()
 	if !once {
+		if err := Operator(l.records.Folder).Make(); err != nil {
+			l.log.Warn("operators can't freeze the target", "error", err)
+		}
 		end := l.hold(ctx)
 		defer end()
 	}
@@ -93,13 +101,13 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 		}
 		l.tell(w)
 		if l.keeper != nil {
-			w.Unsure = l.keeper.order(w, l.inSync(w)) && !l.moved(w)
+			w.Unsure = l.keeper.order(w, l.inSync(w) || l.drifted.repairing) && !l.moved(w)
 		}
 		if once && w.Err != nil {
 			return w.Err
 		}
-		if once && w.Frozen && !l.inSync(w) {
-			return l.operator.err()
+		if once && w.Frozen && w.Hash != "" && len(w.Waiting) == 0 {
+			return l.asFrozen(w)
 		}
 		if running != nil && l.supersedes(w, running, settle, now) {
 			l.finish(ctx, running.stop(), true)
@@ -114,7 +122,7 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 			}
 			if do == Rest && l.inSync(w) {
 				l.source.Rested(w.Hash)
-				l.obeyed()
+				l.obeyed(w)
 			}
 			if do != Rest {
 				running = l.begin(ctx, do, w)
@@ -292,6 +300,7 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 	if out.committed {
 		l.done.Committed = out.hash
 	}
+	l.drifted.repairing = false
 	l.done.Followed = l.record.Followed
 	l.superseded = superseded
 	switch {
@@ -315,7 +324,6 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 			l.log.Error("sessions may hang on the leader of before", "error", out.uncut, "hint", hint.Of(out.uncut))
 			l.hooks.Go(func() { l.cutAgain(ctx, out.left) })
 		}
-		l.obeyed()
 		l.leaderChanged(ctx, before, out.led)
 	case superseded:
 		l.log.Debug("superseded", "action", out.action.String(), "error", out.err)

@@ -56,10 +56,11 @@ func (f Freeze) String() string {
 }
 
 // Force is an operator's word that what is wanted now is to be applied, whatever a
-// freeze or a guard says. It is gone once that was done.
+// freeze or a guard says. It is gone once that was done, and counts no longer than
+// somebody waits for it.
 type Force struct {
 	Version int       `json:"version"`
-	At      time.Time `json:"at"`
+	Until   time.Time `json:"until"`
 	By      string    `json:"by"`
 }
 
@@ -87,16 +88,19 @@ type operator struct {
 	forced bool
 }
 
-// word is the query that tells of a new word of an operator, to any target.
+// word is the query that tells of a new word of an operator, to any target: of what
+// changes in their folder, hence its last two characters.
 func (l *Loop) word() watcher.Query {
-	return watcher.Query{Store: watcher.Local, Kind: watcher.Stat, Path: Operator(l.records.Folder).Dir}
+	return watcher.Query{Store: watcher.Local, Kind: watcher.Stat, Path: Operator(l.records.Folder).Dir + "/."}
 }
 
 // listen reads what an operator wants now, and logs what is new.
 func (l *Loop) listen(now time.Time) {
 	was, folder := l.operator, Operator(l.records.Folder)
 	l.operator.freeze, l.operator.frozen = LoadFreeze(folder, l.spec.ID(), now)
-	l.operator.forced = folder.Has(ForcePrefix + l.spec.ID())
+	var f Force
+	found, err := folder.Load(ForcePrefix+l.spec.ID(), &f)
+	l.operator.forced = l.force || found && err == nil && now.Before(f.Until)
 	switch is := l.operator; {
 	case is.frozen && (!was.frozen || is.freeze != was.freeze):
 		l.log.Warn("frozen: nothing is changed until it is thawed", "by", is.freeze.By, "reason", is.freeze.Reason, "until", is.freeze.Until)
@@ -121,9 +125,9 @@ func (o operator) err() error {
 	return hint.Wrap(fmt.Errorf("%w %s", ErrFrozen, o.freeze), "pgbaton thaw, or pgbaton apply -force for once")
 }
 
-// obeyed forgets a Force that has been followed.
-func (l *Loop) obeyed() {
-	if !l.operator.forced {
+// obeyed forgets a Force that has been followed: everything is as it is wanted.
+func (l *Loop) obeyed(w Wanted) {
+	if !l.operator.forced || l.force || w.Err != nil || len(w.Waiting) > 0 {
 		return
 	}
 	l.operator.forced = false

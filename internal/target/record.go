@@ -20,6 +20,7 @@ type Record struct {
 	Mark     reload.Mark      `json:"mark"`
 	Led      map[string]Led   `json:"led,omitempty"`     // by cluster: whom the daemon was made to follow
 	Pending  []render.Pending `json:"pending,omitempty"` // renames that were begun
+	Lines    map[string]int   `json:"lines,omitempty"`   // by destination: of what was last written there
 }
 
 // Records keeps the records, one for each target.

@@ -15,6 +15,7 @@ type State struct {
 	Followed string            // hash of what the daemon was seen to follow; "" is none
 	Waiting  string            // what it waits for; "" if nothing
 	Err      error             // the trouble it has; nil if none
+	Drifted  bool              // it would be in sync but for files that somebody else changed, and that are left so
 	Frozen   string            // by whom, how long and why nothing of it is changed; "" if it is not frozen
 	Leaders  map[string]string // by cluster: the confirmed leader that it should show
 }
@@ -48,7 +49,8 @@ func (l *Loop) tell(w Wanted) {
 			s.Frozen = l.operator.freeze.String()
 		}
 		drift := l.driftError()
-		s.InSync = l.inSync(w) && waiting == "" && w.Err == nil && drift == nil
+		settled := l.inSync(w) && waiting == "" && w.Err == nil
+		s.InSync, s.Drifted = settled && drift == nil, settled && drift != nil
 		if w.Err != nil {
 			s.Err = w.Err
 		} else if drift != nil {
@@ -77,7 +79,7 @@ func (l *Loop) set(change func(*State)) {
 	l.mu.Lock()
 	before := l.state
 	change(&l.state)
-	same := before.InSync == l.state.InSync && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && before.Frozen == l.state.Frozen && errorText(before.Err) == errorText(l.state.Err)
+	same := before.InSync == l.state.InSync && before.Drifted == l.state.Drifted && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && before.Frozen == l.state.Frozen && errorText(before.Err) == errorText(l.state.Err)
 	l.mu.Unlock()
 	if !same && l.changed != nil {
 		l.changed()

@@ -113,10 +113,14 @@ func (s *Store) nodes(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryM
 func (s *Store) node(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
 	name := q.Path
 	if name == "" {
-		var err error
-		if name, err = s.client.Agent().NodeName(); err != nil {
+		// Not Agent().NodeName(): it knows no token but the first, and asks once.
+		var self struct{ Config struct{ NodeName string } }
+		now := *opts
+		now.WaitIndex = 0
+		if _, err := s.client.Raw().Query("/v1/agent/self", &self, &now); err != nil {
 			return nil, nil, err
 		}
+		name = self.Config.NodeName
 	}
 	found, meta, err := s.client.Catalog().Node(name, opts)
 	if err != nil || found == nil || found.Node == nil {

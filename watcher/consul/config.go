@@ -158,9 +158,12 @@ func (c *Config) Open() (watcher.Store, error) {
 	}
 	if s := c.SSL; s.on() {
 		conf.Scheme = "https"
-		conf.TLSConfig = api.TLSConfig{
-			Address: s.ServerName, CAFile: s.CACert, CAPath: s.CAPath,
-			CertFile: s.Cert, KeyFile: s.Key, InsecureSkipVerify: s.Verify != nil && !*s.Verify,
+		// What the block leaves out is as the environment has it.
+		c := &conf.TLSConfig
+		c.Address, c.CAFile, c.CAPath = cmp.Or(s.ServerName, c.Address), cmp.Or(s.CACert, c.CAFile), cmp.Or(s.CAPath, c.CAPath)
+		c.CertFile, c.KeyFile = cmp.Or(s.Cert, c.CertFile), cmp.Or(s.Key, c.KeyFile)
+		if s.Verify != nil {
+			c.InsecureSkipVerify = !*s.Verify
 		}
 	}
 	wait := defaultWait

@@ -111,8 +111,9 @@ tls { https {
 	verify_incoming = true
 } }`, port, a.path("ca.pem"), a.path("server.pem"), a.path("server-key.pem")))
 	s.Put(t, "k", "one")
+	t.Setenv("CONSUL_CACERT", a.path("ca.pem")) // what the block leaves out
 	store, err := (&consul.Config{Address: fmt.Sprintf("127.0.0.1:%d", port), Wait: "2s", SSL: &consul.SSL{
-		CACert: a.path("ca.pem"), Cert: a.path("client.pem"), Key: a.path("client-key.pem"),
+		Cert: a.path("client.pem"), Key: a.path("client-key.pem"),
 	}}).Open()
 	if err != nil {
 		t.Fatal(err)
