@@ -205,8 +205,9 @@ func TestFollowByPIDFile(t *testing.T) {
 	}
 
 	other := servertest.Start(t, exec.Command("sleep", "600"))
-	servertest.File(t, b.pidFile, fmt.Sprint(other.Pid()), 0o644)
-	if _, err := d.Follow(t.Context(), nil, reload.Mark{}); err == nil || !strings.Contains(err.Error(), `it is "sleep", not haproxy`) {
+	// A file of its own: haproxy may still write its own anew.
+	wrong := daemon(t, haproxy.Config{PIDFile: servertest.File(t, filepath.Join(t.TempDir(), "pid"), fmt.Sprint(other.Pid()), 0o644)})
+	if _, err := wrong.Follow(t.Context(), nil, reload.Mark{}); err == nil || !strings.Contains(err.Error(), `it is "sleep", not haproxy`) {
 		t.Errorf("error %v", err)
 	}
 	if other.Exited() {
