@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,19 +35,12 @@ func (a *addressed) find() (ids []string, words, records state.Folder, err error
 	if problems.Fatal() {
 		return nil, words, records, problems
 	}
-	var known []string
 	for _, t := range c.Targets {
-		id := t.Kind + "." + t.Name
-		known = append(known, id)
-		if a.target == "" || a.target == id || a.target == t.Name {
-			ids = append(ids, id)
-		}
+		ids = append(ids, t.Kind+"."+t.Name)
 	}
-	if len(ids) == 0 {
-		return nil, words, records, hint.Wrap(fmt.Errorf("no target is named %q", a.target), "there is %s", strings.Join(known, ", "))
-	}
+	ids, err = called(ids, func(id string) string { return id }, a.target)
 	records = state.Folder{Dir: c.StateDir}
-	return ids, target.Operator(records), records, nil
+	return ids, target.Operator(records), records, err
 }
 
 func freezeVerb(std stdio) *cobra.Command {

@@ -67,25 +67,30 @@ func complete(ctx context.Context, spec target.Spec, source *target.Source) (ren
 	}
 }
 
-// only keeps the targets that were asked for by name, or by kind and name; ""
-// keeps all.
-func only(a *assembly, name string) error {
+// only keeps the targets that were asked for; "" keeps all.
+func only(a *assembly, name string) (err error) {
+	a.specs, err = called(a.specs, target.Spec.ID, name)
+	return err
+}
+
+// called are those of the targets that were asked for by name, or by kind and name;
+// "" is all.
+func called[T any](all []T, id func(T) string, name string) ([]T, error) {
 	if name == "" {
-		return nil
+		return all, nil
 	}
-	var kept []target.Spec
-	var names []string
-	for _, s := range a.specs {
-		names = append(names, s.ID())
-		if s.Name == name || s.ID() == name {
-			kept = append(kept, s)
+	var kept []T
+	var ids []string
+	for _, t := range all {
+		ids = append(ids, id(t))
+		if _, short, _ := strings.Cut(id(t), "."); name == short || name == id(t) {
+			kept = append(kept, t)
 		}
 	}
 	if len(kept) == 0 {
-		return &exitError{exitUsage, fmt.Errorf("no target is named %q; there are %s", name, strings.Join(names, ", "))}
+		return nil, &exitError{exitUsage, fmt.Errorf("no target is named %q; there are %s", name, strings.Join(ids, ", "))}
 	}
-	a.specs = kept
-	return nil
+	return kept, nil
 }
 
 // looking are the flags of the verbs that only look.
