@@ -10,14 +10,14 @@ import (
 // store that does not wait: one that would make the loop spin.
 const eager = 20 * time.Millisecond
 
-// watch keeps asking store for q until ctx ends: the one retry loop of all
+// loop keeps asking store for q until ctx ends: the one retry loop of all
 // stores. It reports each answer and each failure; report says whether that was
-// news.
+// news. It waits for no change before clear is closed.
 //
 // After a failure it starts again from revision 0: a store that was away may
 // have been restored from a backup, with its revisions gone back, and would
 // otherwise wait for the old one to come round.
-func watch(ctx context.Context, store Store, q Query, report func(Answer, error) bool) {
+func loop(ctx context.Context, store Store, q Query, clear <-chan struct{}, report func(Answer, error) bool) {
 	var after uint64
 	failures, idle := 0, 0
 	for ctx.Err() == nil {
@@ -38,6 +38,13 @@ func watch(ctx context.Context, store Store, q Query, report func(Answer, error)
 		failures = 0
 		news := report(answer, nil)
 		runtime.Gosched() // whoever was told goes first: the next request can wait
+		if after == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-clear:
+			}
+		}
 
 		switch {
 		case answer.Rev < after:

@@ -100,12 +100,13 @@ const (
 
 func (p Presence) String() string { return [...]string{"unknown", "absent", "present"}[p] }
 
-// Answer is what is known of a query's subject. A store fills Presence, Value
-// and Rev; the watcher the rest.
+// Answer is what is known of a query's subject. A store fills Presence, Value,
+// Rev and Partial; the watcher the rest.
 type Answer struct {
 	Presence Presence
 	Value    any    // nil unless Present; its type follows from the query's Kind
 	Rev      uint64 // the store's revision; equal means unchanged, no more
+	Partial  bool   // the store withheld something that its reader may not see
 
 	Change uint64    // rises whenever Presence or Value changes; the order of changes in this watcher
 	Since  time.Time // when Presence or Value last changed

@@ -3,9 +3,10 @@ package watcher
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // several subscriptions want share one watch; one that nobody wants any more
 // is let go.
 type Watcher struct {
-	stores map[string]Store
+	boards map[string]*board // by the store's name
 	log    hclog.Logger
 
 	mu      sync.Mutex
@@ -29,12 +30,17 @@ type Watcher struct {
 type entry struct {
 	answer Answer
 	subs   map[*Subscription]struct{}
-	cancel context.CancelFunc // nil until it runs
+	flight *flight // the one watch whose answers count; nil until it runs
+	told   bool    // whether it was logged that the store does not answer
 }
 
 // New returns a watcher over named stores. Nothing is fetched before Run.
 func New(stores map[string]Store, log hclog.Logger) *Watcher {
-	return &Watcher{stores: maps.Clone(stores), log: log, watches: map[Query]*entry{}}
+	w := &Watcher{boards: map[string]*board{}, log: log, watches: map[Query]*entry{}}
+	for name, s := range stores {
+		w.boards[name] = newBoard(s)
+	}
+	return w
 }
 
 // Run watches until ctx ends, and returns once every watch has ended.
@@ -58,45 +64,41 @@ func (w *Watcher) Subscribe() *Subscription {
 	return &Subscription{watcher: w, changed: make(chan struct{}, 1), wants: map[Query]struct{}{}}
 }
 
-// start runs the watch of q if Run has begun. The caller holds the lock.
+// start begins to watch q if Run has begun. The caller holds the lock.
 func (w *Watcher) start(q Query, e *entry) {
-	if w.ctx == nil || w.ctx.Err() != nil || e.cancel != nil {
+	if w.ctx == nil || w.ctx.Err() != nil || e.flight != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(w.ctx)
-	e.cancel = cancel
-	store := w.stores[q.Store]
-	if store == nil {
+	b := w.boards[q.Store]
+	if b == nil {
 		e.answer.Err = fmt.Errorf("watch %s: there is no store named %q", q, q.Store)
 		e.notify()
 		return
 	}
-	w.running.Go(func() {
-		watch(ctx, store, q, func(a Answer, err error) bool { return w.report(q, e, a, err) })
-	})
+	w.launch(b, Watch{q, []Query{q}}, b.budget == 0)
+	if b.budget > 0 {
+		w.unsettled(b)
+	}
 }
 
-// report takes one answer or failure of e's watch, and says whether it was news.
-func (w *Watcher) report(q Query, e *entry, a Answer, err error) (changed bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.watches[q] != e {
-		return false // let go meanwhile
-	}
+// take takes one answer to q, or a failure, and says whether it was news. The
+// caller holds the lock.
+func (w *Watcher) take(q Query, e *entry, a Answer, err error) (changed bool) {
 	now := time.Now()
 	if err != nil {
-		if e.answer.Err == nil {
-			w.log.Warn("store does not answer, keeping what it said last", "query", q.String(), "error", err)
-			e.answer.Err = err
+		news := e.answer.Err == nil
+		e.answer.Err = err
+		if !e.told {
+			w.away(q, e, err)
+		}
+		if news {
 			e.notify()
 		}
-		e.answer.Err = err
 		return false
 	}
 	wasAway := e.answer.Err != nil
 	if wasAway && a.Err == nil {
-		since := cmp.Or(e.answer.Fresh, e.answer.Since)
-		w.log.Info("store answers again", "query", q.String(), "away", now.Sub(since).Round(time.Millisecond).String())
+		w.back(q, e, now)
 	}
 	// The newer value is kept even if it is no change: what its equality leaves
 	// out (a heartbeat's figures) may be of use to whoever looks.
@@ -116,12 +118,51 @@ func (w *Watcher) report(q Query, e *entry, a Answer, err error) (changed bool) 
 	return changed
 }
 
+// away logs that q can't be confirmed, unless another query of its store says the
+// same already: hundreds may fail for one reason.
+func (w *Watcher) away(q Query, e *entry, err error) {
+	reason := cause(err)
+	for other, o := range w.watches {
+		if o.told && other.Store == q.Store && cause(o.answer.Err) == reason {
+			return
+		}
+	}
+	e.told = true
+	w.log.Warn("store does not answer, keeping what it said last", "query", q.String(), "error", err)
+}
+
+// back logs that q is confirmed again, if it was logged that it wasn't.
+func (w *Watcher) back(q Query, e *entry, now time.Time) {
+	if !e.told {
+		return
+	}
+	e.told = false
+	since := cmp.Or(e.answer.Fresh, e.answer.Since)
+	w.log.Info("store answers again", "query", q.String(), "away", now.Sub(since).Round(time.Millisecond).String())
+}
+
+// cause is the end of an error's chain, which names no query.
+func cause(err error) string {
+	for err != nil {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err.Error()
+		}
+		err = next
+	}
+	return ""
+}
+
 // Samer is a value that knows which of its differences count.
 type Samer interface{ Same(other any) bool }
 
 func same(a, b any) bool {
 	if s, ok := a.(Samer); ok {
 		return s.Same(b)
+	}
+	if pairs, ok := a.([]Pair); ok {
+		others, ok := b.([]Pair)
+		return ok && slices.Equal(pairs, others)
 	}
 	return reflect.DeepEqual(a, b)
 }
@@ -204,7 +245,7 @@ func (s *Subscription) drop(q Query) {
 		return
 	}
 	delete(s.watcher.watches, q)
-	if e.cancel != nil {
-		e.cancel()
+	if e.flight != nil {
+		s.watcher.land(q, e.flight)
 	}
 }

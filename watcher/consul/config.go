@@ -35,6 +35,11 @@ type Config struct {
 	Partition  string `hcl:"partition,optional"`  // "" is the agent's own
 	Wait       string `hcl:"block_query_wait,optional"`
 
+	// MaxConnections is how many connections to the agent are open at the same time,
+	// as far as it lies with us; 0 is 100. More queries than that are watched several
+	// at a time. With TLS queries share connections, and it has no effect.
+	MaxConnections int `hcl:"max_connections,optional"`
+
 	// consul-template's, without an effect: pgbaton never gives up, waits two
 	// seconds at most before it tries again, and tunes its own connections.
 	Retry     *Retry     `hcl:"retry,block"`
@@ -119,6 +124,11 @@ func (s *SSL) on() bool { return s != nil && (s.Enabled == nil || *s.Enabled) }
 // change. Consul adds up to a sixteenth of it.
 const defaultWait = time.Minute
 
+// defaultConnections leaves room for as many again of an agent's limit of 200 for
+// each client: it keeps a query that waits, and counts its connection, though
+// whoever asked is gone.
+const defaultConnections = 100
+
 // Resolve makes relative paths begin at dir.
 func (c *Config) Resolve(dir string) {
 	paths := []*string{&c.TokenFile}
@@ -184,6 +194,14 @@ func (c *Config) Open() (watcher.Store, error) {
 		return nil, hint.Wrap(fmt.Errorf("consul: %w", err), "check the consul block and the CONSUL_* environment variables")
 	}
 	s := &Store{client: client, wait: wait, prompt: defaultPrompt}
+	most := cmp.Or(c.MaxConnections, defaultConnections)
+	if most < 2 {
+		return nil, hint.Wrap(fmt.Errorf("consul: max_connections %d leaves no room", most), "make it 2 at least; the default is 100")
+	}
+	if conf.Scheme != "https" { // NewClient sets it from the address
+		s.budget = most - max(1, most/10)
+		conf.Transport.MaxConnsPerHost = most
+	}
 	if conf.TokenFile != "" {
 		s.token = &tokenFile{path: conf.TokenFile}
 	}

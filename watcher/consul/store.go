@@ -19,10 +19,14 @@ import (
 // Store answers queries from one Consul agent.
 type Store struct {
 	client *api.Client
+	budget int           // how many queries may wait at the same time; 0 is no limit
 	wait   time.Duration // how long a query that sees no change may be held
 	prompt time.Duration // how long an answer that need not wait may take
 	token  *tokenFile    // nil if the token is another one
 }
+
+// Budget implements watcher.Limited.
+func (s *Store) Budget() int { return s.budget }
 
 // Fetch implements watcher.Store.
 func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
@@ -79,7 +83,8 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 	if meta != nil {
 		// A prefix that never held a key has index 0, on which nothing blocks.
 		answer.Rev = max(meta.LastIndex, 1)
-		if meta.ResultsFilteredByACLs && empty(value) {
+		answer.Partial = meta.ResultsFilteredByACLs
+		if answer.Partial && empty(value) {
 			return watcher.Answer{}, hint.Wrap(fmt.Errorf("read %s: everything was filtered by ACLs", q),
 				"give the token read rights for it")
 		}
@@ -104,12 +109,18 @@ func explain(q watcher.Query, err error) error {
 	}
 	switch status.Code {
 	case http.StatusForbidden:
-		return hint.Wrap(err, "the ACL token may not read it")
+		return hint.Wrap(denied{err}, "the ACL token may not read it")
 	case http.StatusTooManyRequests:
-		return hint.Wrap(err, "raise limits.http_max_conns_per_client of the Consul agent")
+		return hint.Wrap(err, "lower max_connections in the consul block, or raise limits.http_max_conns_per_client of the Consul agent")
 	}
 	return err
 }
+
+// denied is an error that is watcher.ErrDenied too, and says nothing more.
+type denied struct{ error }
+
+func (d denied) Unwrap() error        { return d.error }
+func (d denied) Is(target error) bool { return target == watcher.ErrDenied }
 
 func (s *Store) key(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
 	pair, meta, err := s.client.KV().Get(strings.TrimPrefix(q.Path, "/"), opts)
