@@ -29,10 +29,10 @@ const members = 3
 
 func newClusters(t *testing.T, n int) *clusters {
 	t.Helper()
-	// Three programs with 60 clusters each are more than one client is allowed.
-	c := &clusters{consul: servertest.Consul(t, "limits { http_max_conns_per_client = 4000 }"), leads: make([]int, n)}
+	// All but pgbaton need a connection for each key that they look at.
+	c := &clusters{consul: servertest.Consul(t, "limits { http_max_conns_per_client = 15000 }"), leads: make([]int, n)}
 	for i := range n {
-		scope := fmt.Sprintf("c%02d", i+1)
+		scope := fmt.Sprintf("c%04d", i+1)
 		c.scopes = append(c.scopes, scope)
 		c.consul.Put(t, "service/"+scope+"/initialize", fmt.Sprint(7000000000000000000+i))
 		c.consul.Put(t, "service/"+scope+"/config", `{"loop_wait":10,"retry_timeout":10,"ttl":30}`)
@@ -62,8 +62,8 @@ func (c *clusters) heartbeat(t *testing.T, cluster, member int, lsn int64) {
 		role = "master"
 	}
 	c.consul.Put(t, fmt.Sprintf("service/%s/members/pg%d", c.scopes[cluster], member+1), fmt.Sprintf(
-		`{"conn_url":"postgres://10.0.%d.%d:5432/postgres","api_url":"http://10.0.%[1]d.%[2]d:8008/patroni","state":"running",`+
-			`"role":"%s","version":"3.0.2","xlog_location":%d,"timeline":1}`, cluster, member+1, role, 50331648+lsn*8192))
+		`{"conn_url":"postgres://10.%d.%d.%d:5432/postgres","api_url":"http://10.%[1]d.%[2]d.%[3]d:8008/patroni","state":"running",`+
+			`"role":"%s","version":"3.0.2","xlog_location":%d,"timeline":1}`, cluster/250, cluster%250, member+1, role, 50331648+lsn*8192))
 }
 
 // heartbeats keeps the pace of a loop_wait of 9 s until the test ends: 60

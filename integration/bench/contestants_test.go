@@ -22,6 +22,7 @@ import (
 // measure each other.
 type contestant struct {
 	name string
+	lags bool // signals for what is long past, with hundreds of clusters
 	proc *servertest.Process
 	hups chan time.Time
 
@@ -45,7 +46,7 @@ func newContestants(t *testing.T, c *clusters, dir string) []*contestant {
 			t.Fatal(err)
 		}
 		pid, hups := receiver(t)
-		x := &contestant{name: s.name, hups: hups}
+		x := &contestant{name: s.name, hups: hups, lags: s.name == "consul-template"}
 		x.proc = servertest.Start(t, s.command(t, c, own, pid))
 		servertest.Eventually(t, s.name+" writes all files", func() error {
 			if x.proc.Exited() {

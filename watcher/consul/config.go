@@ -202,10 +202,22 @@ func (c *Config) Open() (watcher.Store, error) {
 		s.budget = most - max(1, most/10)
 		conf.Transport.MaxConnsPerHost = most
 	}
+	conf.Transport.DisableCompression = local(conf.Address)
 	if conf.TokenFile != "" {
 		s.token = &tokenFile{path: conf.TokenFile}
 	}
 	return s, nil
+}
+
+// local says whether host:port is on this machine: to compress what does not leave
+// it takes longer than to send it.
+func local(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // userTimeout ends a connection whose data nobody acknowledges: keepalive does
