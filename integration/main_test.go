@@ -1,33 +1,13 @@
 package integration
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
 // binary is the pgbaton under test, with the race detector in it.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "pgbaton-bin-")
-	if err == nil {
-		defer func() { _ = os.RemoveAll(dir) }()
-		err = os.Chmod(dir, 0o755) // it runs as the user postgres
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	binary = filepath.Join(dir, "pgbaton")
-	out, err := exec.Command("go", "build", "-race", "-o", binary, "../cmd/pgbaton").CombinedOutput()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "build pgbaton: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m, &binary, "-race")) }

@@ -208,20 +208,3 @@ func tool(t testing.TB, env, name, version string) string {
 	}
 	return path
 }
-
-// ModuleRoot is the folder of pgbaton's go.mod.
-func ModuleRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for d := dir; ; d = filepath.Dir(d) {
-		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
-			return d
-		}
-		if d == filepath.Dir(d) {
-			t.Fatalf("no go.mod above %s", dir)
-		}
-	}
-}

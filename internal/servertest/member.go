@@ -102,13 +102,18 @@ func (m *PatroniMember) signalPostgres(sig syscall.Signal) bool {
 	if !ok {
 		return false
 	}
+	signalTree(pid, sig)
+	return true
+}
+
+// signalTree signals a process and its children.
+func signalTree(pid int, sig syscall.Signal) {
 	// The parent first: it must not see a child die and start anew.
 	children := childrenOf(pid)
 	_ = syscall.Kill(pid, sig)
 	for _, child := range append(children, childrenOf(pid)...) {
 		_ = syscall.Kill(child, sig)
 	}
-	return true
 }
 
 // postmaster reads the process ID from postmaster.pid and makes sure that the
