@@ -6,7 +6,7 @@ CONSUL  := $(TOOLS)/consul-1.22.7/consul
 CT      := $(TOOLS)/consul-template-0.41.1/consul-template
 LINT    := $(TOOLS)/golangci-lint-2.15.0/golangci-lint
 
-.PHONY: help build demo test bench bench-failover chaos record lint fuzz tools clean packages
+.PHONY: help build demo test bench bench-failover chaos storm record lint fuzz tools clean packages
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -28,6 +28,10 @@ bench-failover: packages $(CONSUL) $(CT) ## what clients see when the leader cha
 ROUNDS ?= 3
 chaos: packages $(CONSUL) $(CT) ## break it in every way of docs/reliability.md, ROUNDS times (Debian, root, 15 minutes), and write that page anew
 	@integration/chaos.sh $(ROUNDS)
+
+STEPS ?= 10000
+storm: packages $(CONSUL) ## break it by chance, STEPS times, and see that planted bugs are found (Debian, root, an hour); writes docs/reliability.md
+	@integration/storm.sh $(STEPS)
 
 record: packages $(CONSUL) ## write the decoders' test data anew, from a real Patroni (Debian, root)
 	go test -tags record -count=1 -timeout 20m -v ./integration/record

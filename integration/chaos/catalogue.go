@@ -34,6 +34,10 @@ var Catalogue = []Group{
 		{"older snapshot restored", "consul snapshot restore", "its leader is seen at once, and the next move", "integration/chaos", "^TestConsulServers$/^an_older_snapshot_is_restored$"},
 		{"token revoked, its file replaced", "ACL token delete", "the last answer stays; the new token is used", "watcher/consul", "^TestTokenFileIsReplaced$"},
 		{"token without rights", "ACL", "an error, never an empty answer", "watcher/consul", "^TestTokenWithoutRightsIsAnError$"},
+		{"10,000 changes at once", "transactions of 64 keys, among 60 clusters", "all followed, no memory kept", "integration/chaos", "^TestBurst$"},
+		{"a day of changes", "heartbeats, moves, restarts of Consul and SIGHUP, in a minute", "no growth of memory, files and threads", "integration/chaos", "^TestSoak$"},
+		{"more clusters than the agent allows connections", "300 on plain HTTP, the agent as it is by default; a restart on top", "all followed, on 100 connections", "watcher/consul", "^TestFleetOnPlainHTTP$"},
+		{"a token that may read each cluster, and nothing wider", "ACL, with and without enable_key_list_policy", "all followed", "watcher/consul", "^TestFleetWithNarrowRights$"},
 		{"certificate expired", "expired certificates of client and server", "the last answer stays; replaced ones are used", "watcher/consul", "^TestCertificatesExpire$"},
 	}},
 	{"Leadership", []Fault{
@@ -63,6 +67,9 @@ var Catalogue = []Group{
 		{"somebody else reloads HAProxy meanwhile", "SIGUSR2 in a loop", "followed by the worker that serves", "reload/haproxy", "^TestFollowWhileOthersReload$"},
 		{"a PID file names another process", "written so", "nobody else is signalled", "reload/signal", "^TestFollowSignalsNobodyElse$"},
 		{"pgbouncer dies while it is held", "SIGKILL, start", "held again", "integration", "^TestWaysOutOfAHold$/^pgbouncer_restarts$"},
+	}},
+	{"All of it", []Fault{
+		{"by chance, in pairs", "29 kinds of fault, on a pgbouncer with three PostgreSQL servers; `make storm` for long", "a checker that knows no code finds nothing in what was seen", "integration/storm", "^TestStorm$"},
 	}},
 	{"Self", []Fault{
 		{"killed while it holds traffic", "SIGKILL", "the guard releases at the deadline", "integration", "^TestWaysOutOfAHold$/^kill_-9,_and_the_guard$"},

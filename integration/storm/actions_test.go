@@ -45,6 +45,17 @@ var actions = []action{
 		}
 		return func() { s.demote(old) }
 	}},
+	{"leader hangs for good", "consul leader pgbaton pooler program disk", "", func(s *stage, r *rand.Rand) func() {
+		old := s.leader
+		s.members[old].Freeze()
+		if !s.failover(r) {
+			s.members[old].Thaw()
+			return nil
+		}
+		s.settle()
+		s.demote(old)
+		return nil
+	}},
 	{"leader is deposed, and lives on", "consul leader", "", func(s *stage, r *rand.Rand) func() {
 		old := s.leader
 		if !s.failover(r) {
@@ -74,6 +85,17 @@ var actions = []action{
 	{"pgbaton is killed, back later", "pgbaton", "pgbaton", func(s *stage, _ *rand.Rand) func() {
 		s.end(syscall.SIGKILL)
 		return s.launch
+	}},
+	{"pgbaton is killed while it holds", "consul leader pgbaton pooler", "", func(s *stage, r *rand.Rand) func() {
+		s.put("failover", fmt.Sprintf(`{"leader":%q,"member":%q}`, name(s.leader), name((s.leader+1)%3)))
+		s.wait(r, 200)
+		s.end(syscall.SIGKILL)
+		if r.IntN(3) == 0 {
+			s.wait(r, 12000) // past every deadline, as often as not
+		}
+		s.launch()
+		s.remove("failover")
+		return nil
 	}},
 	{"pgbaton is killed", "pgbaton", "", func(s *stage, r *rand.Rand) func() {
 		s.end(syscall.SIGKILL)

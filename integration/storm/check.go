@@ -69,7 +69,7 @@ func (c *checker) term(member string, from int, by time.Duration) int {
 // files: what lies at a destination is whole, of its mode, and wanted; the leader
 // that it shows takes writes, and never goes back to a term before.
 func (c *checker) files() {
-	last := map[string]int{}
+	last, sources := map[string]int{}, map[string]int{} // by file: the term and the source that it showed
 	for _, e := range c.history.Events {
 		if e.Kind != Found || e.By != "" {
 			continue
@@ -83,8 +83,15 @@ func (c *checker) files() {
 			c.breaks("a file is whole", e.At, "%s leads nowhere: %q", e.File, e.Content)
 			continue
 		}
-		if !c.wanted(e, member) {
-			c.breaks("a file is what its template yields", e.At, "%s is %q", e.File, e.Content)
+		if c.templated(e.File) {
+			switch source := c.wanted(e, member, sources[e.File]); {
+			case source != undecided:
+				sources[e.File] = source
+			case c.wanted(e, member, 0) != undecided:
+				c.breaks("no change of a template is lost", e.At, "%s is %q again", e.File, e.Content)
+			default:
+				c.breaks("a file is what its template yields", e.At, "%s is %q", e.File, e.Content)
+			}
 		}
 		term := c.term(member, last[e.File], e.At)
 		if term == undecided {
@@ -99,19 +106,25 @@ func (c *checker) files() {
 	}
 }
 
-// wanted says whether a content is what a template yielded at some time before.
-func (c *checker) wanted(found Event, member string) bool {
+// wanted says which source of its file yields a content, from one on and by the time
+// that it was found; undecided if none does.
+func (c *checker) wanted(found Event, member string, from int) int {
 	sources := 0
 	for _, e := range c.history.Events {
 		if e.Kind != Source || e.File != found.File {
 			continue
 		}
 		sources++
-		if e.Begun <= found.At && e.Wants != "" && strings.ReplaceAll(e.Wants, "PORT", c.history.Ports[member]) == found.Content {
-			return true
+		if sources > from && e.Begun <= found.At && strings.ReplaceAll(e.Wants, "PORT", c.history.Ports[member]) == found.Content {
+			return sources - 1
 		}
 	}
-	return sources == 0
+	return undecided
+}
+
+// templated says whether it is known what a file's template yields.
+func (c *checker) templated(file string) bool {
+	return slices.ContainsFunc(c.history.Events, func(e Event) bool { return e.Kind == Source && e.File == file })
 }
 
 // tookWrites says whether member did at some moment between two times.

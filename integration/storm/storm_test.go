@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +19,7 @@ import (
 // Settings of a run, from the environment.
 var (
 	stepsWanted = setting("PGBATON_STORM_STEPS", 60)
-	seedWanted  = setting("PGBATON_STORM_SEED", 0) // 0: another at each run
+	seedWanted  = setting("PGBATON_STORM_SEED", 0) // 0: others at each run
 )
 
 func setting(name string, otherwise int) int {
@@ -27,48 +29,124 @@ func setting(name string, otherwise int) int {
 	return otherwise
 }
 
-// TestStorm rages, and finds nothing. `PGBATON_STORM_SEED=N` repeats a schedule;
-// what comes of it depends on the machine too, so the history is kept.
+// stretch is how many steps a stage lasts: histories are read as a whole.
+const stretch = 250
+
+// TestStorm rages, and finds nothing. PGBATON_STORM_SEED=N repeats a schedule; what
+// comes of it depends on the machine too, so the history is kept.
 func TestStorm(t *testing.T) {
-	seed := uint64(seedWanted)
+	seed := uint64(seedWanted) //nolint:gosec // not negative
 	if seed == 0 {
-		seed = rand.Uint64N(1_000_000)
+		seed = 1 + rand.Uint64N(1_000_000)
 	}
-	h := rage(t, binary, seed, stepsWanted, func(History) bool { return false })
-	report(t, h)
+	var all tally
+	begun := time.Now()
+	// The first has all settings; what is left is for others, two at a time.
+	t.Run("stretches", func(t *testing.T) {
+		for left := stepsWanted; left > 0; left -= stretch {
+			own, steps := seed, min(left, stretch)
+			seed++
+			t.Run(fmt.Sprint("seed ", own), func(t *testing.T) {
+				if stepsWanted > stretch {
+					t.Parallel()
+				}
+				h := rage(t, binary, own, steps, actions, func(History) bool { return false })
+				all.add(h)
+				judge(t, h)
+			})
+		}
+	})
+	t.Logf("%v in %v; injected %d times", &all, time.Since(begun).Round(time.Second), all.count(Did))
+	publish(t, "storm", fmt.Sprintf("Seen with `make storm STEPS=%d` on %s: %v. The checker found %s.\n",
+		stepsWanted, time.Now().UTC().Format(time.DateOnly), &all, map[bool]string{false: "nothing", true: "**something**"}[t.Failed()]))
+}
+
+// judge fails the test with what Check finds, and keeps the history then.
+func judge(t *testing.T, h History) {
+	t.Helper()
+	var n tally
+	n.add(h)
+	t.Logf("seed %d: %v", h.Seed, &n)
+	for _, k := range []Kind{Led, Row, Found, Checked, Loaded, Claimed, Paused, Settled} {
+		if n.count(k) == 0 {
+			t.Errorf("nothing was seen of the kind %q: a history of nothing breaks no promise", k)
+		}
+	}
 	violations := Check(h)
 	for _, v := range violations {
 		t.Errorf("%s", v)
 	}
-	if len(violations) > 0 {
-		path := filepath.Join(os.TempDir(), fmt.Sprintf("storm-%d.jsonl", seed))
-		if f, err := os.Create(path); err == nil { //nolint:gosec // it is to outlive the test
-			_ = h.Write(f)
-			_ = f.Close()
-			t.Logf("the history is in %s", path)
+	if len(violations) == 0 {
+		return
+	}
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("storm-%d.jsonl", h.Seed))
+	f, err := os.Create(path) //nolint:gosec // it is to outlive the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := h.Write(f); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the history is in %s", path)
+}
+
+// tally counts what was seen, by kind.
+type tally struct {
+	mu sync.Mutex
+	n  map[Kind]int
+}
+
+func (a *tally) add(h History) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.n == nil {
+		a.n = map[Kind]int{}
+	}
+	for _, e := range h.Events {
+		if e.Kind != Did || !strings.HasSuffix(e.Note, mended) {
+			a.n[e.Kind]++
 		}
 	}
 }
 
-// report says how much was seen: a history of nothing breaks no promise.
-func report(t *testing.T, h History) {
+func (a *tally) count(k Kind) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.n[k]
+}
+
+func (a *tally) String() string {
+	return fmt.Sprintf("%d faults, %d leaders, %d acknowledged rows, %d files found at their destinations, %d checks, %d loads, %d times said to follow, %d looks at the pooler, settled %d times",
+		a.count(Did), a.count(Led), a.count(Row), a.count(Found), a.count(Checked), a.count(Loaded), a.count(Claimed), a.count(Paused), a.count(Settled))
+}
+
+// publish writes text between two marks of docs/reliability.md, if PGBATON_STORM_REPORT
+// says so.
+func publish(t *testing.T, mark, text string) {
 	t.Helper()
-	n := map[Kind]int{}
-	for _, e := range h.Events {
-		n[e.Kind]++
+	if os.Getenv("PGBATON_STORM_REPORT") == "" {
+		return
 	}
-	t.Logf("seed %d: %d things done, %d terms, %d rows, %d files found, %d checked, %d loaded, %d claims, %d looks at the pooler, settled %d times",
-		h.Seed, n[Did], n[Led], n[Row], n[Found], n[Checked], n[Loaded], n[Claimed], n[Paused], n[Settled])
-	for _, k := range []Kind{Led, Row, Found, Checked, Loaded, Claimed, Paused, Settled} {
-		if n[k] == 0 {
-			t.Errorf("nothing was seen of the kind %q", k)
-		}
+	page := filepath.Join(servertest.ModuleRoot(t), "docs", "reliability.md")
+	content, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(content), "<!-- "+mark+" -->\n")
+	_, after, ends := strings.Cut(rest, "<!-- /"+mark+" -->")
+	if !begins || !ends {
+		t.Fatalf("docs/reliability.md has no place for %s", mark)
+	}
+	content = []byte(before + "<!-- " + mark + " -->\n\n" + text + "\n<!-- /" + mark + " -->" + after)
+	if err := os.WriteFile(page, content, 0o644); err != nil { //nolint:gosec // a page of the docs
+		t.Fatal(err)
 	}
 }
 
 // rage runs a schedule of so many steps, and returns its history. It ends early when
 // enough says so, which is asked whenever all has settled.
-func rage(t *testing.T, binary string, seed uint64, steps int, enough func(History) bool) History {
+func rage(t *testing.T, binary string, seed uint64, steps int, from []action, enough func(History) bool) History {
 	s := newStage(t, binary, seed)
 	end := s.watch()
 	defer func() {
@@ -80,12 +158,12 @@ func rage(t *testing.T, binary string, seed uint64, steps int, enough func(Histo
 	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a schedule
 	for done := 0; done < steps; {
 		for range 8 {
-			done += s.step(r, actions, 2)
+			done += s.step(r, from, 2)
 		}
 		if !s.settle() {
 			break // what comes after would be a consequence
 		}
-		if enough(s.history) {
+		if enough(s.soFar()) {
 			break
 		}
 	}
@@ -93,6 +171,18 @@ func rage(t *testing.T, binary string, seed uint64, steps int, enough func(Histo
 	end = nil
 	return s.history
 }
+
+// soFar is a copy of what was seen until now.
+func (s *stage) soFar() History {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.history
+	h.Events = slices.Clone(h.Events)
+	return h
+}
+
+// mended ends what is noted when an action is over.
+const mended = ": mended"
 
 // step does one action, and by chance others before it is mended. It returns how
 // many.
@@ -116,7 +206,7 @@ func (s *stage) step(r *rand.Rand, from []action, depth int) (n int) {
 	} else {
 		s.wait(r, 800)
 	}
-	s.did("%s: mended", a.name)
+	s.did("%s"+mended, a.name)
 	mend()
 	return n
 }
@@ -154,6 +244,11 @@ func (s *stage) settle() bool {
 func (s *stage) settled(since time.Duration) error {
 	port := fmt.Sprint(s.members[s.leader].Port)
 	want := strings.Replace(s.source, "PORT", port, 1)
+	for f, file := range s.history.Files {
+		if _, mode, err := found(s.file("etc/" + f)); err != nil || mode != file.Mode {
+			return fmt.Errorf("%s has mode %s, not %s: %w", f, mode, file.Mode, err)
+		}
+	}
 	one, _, err := found(s.file("etc/one.conf"))
 	if err == nil && one != want {
 		err = fmt.Errorf("one.conf is %q, not %q", one, want)

@@ -1,0 +1,91 @@
+package storm
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+// TestBugsCanBePlanted builds each of them: a bug that can't be planted any more
+// has to follow the code.
+func TestBugsCanBePlanted(t *testing.T) {
+	known := map[string]bool{}
+	for _, a := range actions {
+		known[a.name] = true
+	}
+	for _, b := range Bugs {
+		if _, err := b.Overlay(servertest.ModuleRoot(t), t.TempDir()); err != nil {
+			t.Error(err)
+		}
+		for _, s := range b.Stirs {
+			if !known[s] {
+				t.Errorf("%q names no action %q", b.Name, s)
+			}
+		}
+	}
+}
+
+// plant builds a pgbaton with a bug.
+func plant(t *testing.T, b Bug) (program string) {
+	t.Helper()
+	dir := servertest.PostgresDir(t)
+	replace, err := b.Overlay(servertest.ModuleRoot(t), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program = filepath.Join(dir, "pgbaton")
+	if err := servertest.Build(program, "-overlay", file); err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// TestPlantedBugs lets a storm rage over a pgbaton with a bug, and over the next,
+// until each is found. Which of them: PGBATON_STORM_BUGS, all or a part of a name;
+// one that is found soon unless it is set.
+func TestPlantedBugs(t *testing.T) {
+	which := cmp.Or(os.Getenv("PGBATON_STORM_BUGS"), "no check is run")
+	var table strings.Builder
+	table.WriteString("| bug | found after | as |\n|---|---|---|\n")
+	for _, b := range Bugs {
+		if which != "all" && !strings.Contains(b.Name, which) {
+			continue
+		}
+		t.Run(b.Name, func(t *testing.T) {
+			program := plant(t, b)
+			stirred := slices.Clone(actions)
+			for _, a := range actions {
+				if slices.Contains(b.Stirs, a.name) {
+					stirred = append(stirred, slices.Repeat([]action{a}, len(actions))...)
+				}
+			}
+			h := rage(t, program, 1, 200, stirred, func(h History) bool { return len(Check(h)) > 0 })
+			var n tally
+			n.add(h)
+			found := Check(h)
+			if len(found) == 0 {
+				t.Fatalf("it was not found among %d faults", n.count(Did))
+			}
+			t.Logf("found after %d faults: %s", n.count(Did), found[0])
+			fmt.Fprintf(&table, "| %s | %d faults | %s |\n", b.Name, n.count(Did), found[0].Rule)
+		})
+	}
+	if which == "all" {
+		publish(t, "bugs", table.String())
+	}
+}
