@@ -30,12 +30,12 @@ var Bugs = []Bug{
 	}
 `, ""}}, []string{"switchover"}},
 	{"what is held is never released", []Edit{{"reload/pgbouncer/release.go", `err := p.resume(ctx, s, "RESUME "+quote(database))`, "var err error"}, {"reload/pgbouncer/release.go", `err := p.resume(ctx, s, "RESUME")`, "var err error"}}, []string{"switchover"}},
-	{"a hold has no deadline", []Edit{{"internal/target/tend.go", "case now.After(h.Until):", "case false:"}, {"cmd/pgbaton/guard.go", "if overdue(holds, begun) {", "if false {"}}, []string{"switchover is asked for, and called off"}},
-	{"the guard does nothing", []Edit{{"cmd/pgbaton/guard.go", "if overdue(holds, begun) {", "if false {"}}, []string{"pgbaton is killed while it holds"}},
-	{"a leader is shown before it takes writes", []Edit{{"internal/probe/sql.go", "	return cluster.ReadOnly, nil\n", "	return cluster.Writable, nil\n"}}, []string{"switchover"}},
+	{"a hold has no deadline", []Edit{{"internal/target/tend.go", "case now.After(h.Until):", "case false:"}, {"cmd/pgbaton/guard.go", "if overdue(holds, begun) {", "if false && overdue(holds, begun) {"}}, []string{"switchover is asked for, and called off"}},
+	{"the guard does nothing", []Edit{{"cmd/pgbaton/guard.go", "if overdue(holds, begun) {", "if false && overdue(holds, begun) {"}}, []string{"pgbaton is killed while it holds"}},
+	{"a leader is shown before it takes writes", []Edit{{"watcher/cluster/baton.go", "case e.Verdict == Writable, e.Verdict == ReadOnly && b.Seen.Standby:", "case e.Verdict != Unclear:"}}, []string{"switchover"}},
 	{"a failed start is recorded as followed", []Edit{{"internal/target/apply.go", "	begun := time.Now()\n	mark, err := l.spec.Daemon.Follow(", "	l.record.Followed = w.Hash\n	_ = l.records.Save(l.record)\n	begun := time.Now()\n	mark, err := l.spec.Daemon.Follow("}}, []string{"program does not load", "pgbaton is killed"}},
 	{"a failed reload is not tried again", []Edit{{"internal/target/decide.go", "if at := t.next(); now.Before(at) {", "if at := (time.Time{}); true {"}}, []string{"program does not load"}},
-	{"other hands are not seen", []Edit{{"internal/target/drift.go", "if maps.Equal(seen, l.drifted.seen) {", "if true {"}}, []string{"hands in between"}},
+	{"other hands are not seen", []Edit{{"internal/target/drift.go", "if maps.Equal(seen, l.drifted.seen) {", "if true || maps.Equal(seen, l.drifted.seen) {"}}, []string{"hands in between"}},
 	{"a mode that others changed is left", []Edit{{"render/stage.go", "case have.Mode != s.Mode:", "case false:"}}, []string{"hands in between"}},
 	{"a file that is gone is no change", []Edit{{"render/stage.go", "return s, driftGone, nil", "return s, \"\", nil"}}, []string{"hands in between"}},
 	{"a freeze is not heeded", []Edit{{"internal/target/decide.go", "if w.Unsure || w.Frozen {", "if w.Unsure {"}}, []string{"program's target is frozen"}},
@@ -56,27 +56,27 @@ var Bugs = []Bug{
 // Overlay writes the edited files into dir, for go build's -overlay, and returns
 // what they replace. A text that does not occur exactly once is an error: the code
 // has moved on, and the bug has to follow.
-func (b Bug) Overlay(root, dir string) (map[string]string, error) {
+func Overlay(root, dir string, edits []Edit) (replace map[string]string, err error) {
 	texts := map[string]string{}
-	for _, e := range b.Edits {
+	for _, e := range edits {
 		path := filepath.Join(root, filepath.FromSlash(e.File))
 		if _, read := texts[path]; !read {
 			content, err := os.ReadFile(path)
 			if err != nil {
-				return nil, fmt.Errorf("plant %q: %w", b.Name, err)
+				return nil, fmt.Errorf("plant a bug: %w", err)
 			}
 			texts[path] = string(content)
 		}
 		if n := strings.Count(texts[path], e.Old); n != 1 {
-			return nil, fmt.Errorf("plant %q: the text to replace is %d times in %s:\n%s", b.Name, n, e.File, e.Old)
+			return nil, fmt.Errorf("plant a bug: the text to replace is %d times in %s:\n%s", n, e.File, e.Old)
 		}
 		texts[path] = strings.Replace(texts[path], e.Old, e.New, 1)
 	}
-	replace := map[string]string{}
+	replace = map[string]string{}
 	for path, text := range texts {
-		to := filepath.Join(dir, strings.ReplaceAll(filepath.Base(path), ".go", fmt.Sprintf("-%d.go", len(replace))))
+		to := filepath.Join(dir, fmt.Sprintf("%d-%s", len(replace), filepath.Base(path)))
 		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
-			return nil, fmt.Errorf("plant %q: %w", b.Name, err)
+			return nil, fmt.Errorf("plant a bug: %w", err)
 		}
 		replace[path] = to
 	}

@@ -13,16 +13,16 @@ import (
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
-// TestBugsCanBePlanted builds each of them: a bug that can't be planted any more
-// has to follow the code.
+// TestBugsCanBePlanted compiles all of them, as many at once as go together: a bug
+// that can't be planted any more has to follow the code.
 func TestBugsCanBePlanted(t *testing.T) {
 	known := map[string]bool{}
 	for _, a := range actions {
 		known[a.name] = true
 	}
 	for _, b := range Bugs {
-		if _, err := b.Overlay(servertest.ModuleRoot(t), t.TempDir()); err != nil {
-			t.Error(err)
+		if _, err := Overlay(servertest.ModuleRoot(t), t.TempDir(), b.Edits); err != nil {
+			t.Errorf("%s: %v", b.Name, err)
 		}
 		for _, s := range b.Stirs {
 			if !known[s] {
@@ -30,26 +30,44 @@ func TestBugsCanBePlanted(t *testing.T) {
 			}
 		}
 	}
+	for left := Bugs; len(left) > 0 && !t.Failed(); {
+		var edits []Edit
+		var others []Bug
+		for _, b := range left {
+			both := slices.Concat(edits, b.Edits)
+			if _, err := Overlay(servertest.ModuleRoot(t), t.TempDir(), both); err != nil {
+				others = append(others, b)
+				continue
+			}
+			edits = both
+		}
+		if err := servertest.Build(os.DevNull, "-overlay", overlay(t, edits)); err != nil {
+			t.Error(err)
+		}
+		left = others
+	}
+}
+
+// overlay is a file for go build's -overlay that plants bugs.
+func overlay(t *testing.T, edits []Edit) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace, err := Overlay(servertest.ModuleRoot(t), dir, edits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return servertest.File(t, filepath.Join(dir, "overlay.json"), string(text), 0o600)
 }
 
 // plant builds a pgbaton with a bug.
 func plant(t *testing.T, b Bug) (program string) {
 	t.Helper()
-	dir := servertest.PostgresDir(t)
-	replace, err := b.Overlay(servertest.ModuleRoot(t), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "overlay.json")
-	if err := os.WriteFile(file, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	program = filepath.Join(dir, "pgbaton")
-	if err := servertest.Build(program, "-overlay", file); err != nil {
+	program = filepath.Join(servertest.PostgresDir(t), "pgbaton")
+	if err := servertest.Build(program, "-overlay", overlay(t, b.Edits)); err != nil {
 		t.Fatal(err)
 	}
 	return program

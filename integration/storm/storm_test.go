@@ -245,8 +245,12 @@ func (s *stage) settled(since time.Duration) error {
 	port := fmt.Sprint(s.members[s.leader].Port)
 	want := strings.Replace(s.source, "PORT", port, 1)
 	for f, file := range s.history.Files {
-		if _, mode, err := found(s.file("etc/" + f)); err != nil || mode != file.Mode {
-			return fmt.Errorf("%s has mode %s, not %s: %w", f, mode, file.Mode, err)
+		_, mode, err := found(s.file("etc/" + f))
+		if err == nil && mode != file.Mode {
+			err = fmt.Errorf("%s has mode %s, not %s", f, mode, file.Mode)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	one, _, err := found(s.file("etc/one.conf"))
