@@ -2,11 +2,13 @@ package reload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/proc"
 )
 
@@ -17,6 +19,7 @@ type Checked struct {
 	Daemon
 	command []string
 	timeout time.Duration
+	keeps   proc.Confinement
 }
 
 // WithCheck adds a check command to a daemon. In each argument `{file}` stands
@@ -25,8 +28,8 @@ type Checked struct {
 // both in its environment, as PGBATON_FILE (staged) and PGBATON_DESTINATION, of
 // the first file. Exit code 0 passes, any other refuses. A timeout of zero is
 // proc.DefaultTimeout.
-func WithCheck(d Daemon, command []string, timeout time.Duration) Daemon {
-	return &Checked{Daemon: d, command: command, timeout: timeout}
+func WithCheck(d Daemon, command []string, timeout time.Duration, k Keeps) Daemon {
+	return &Checked{Daemon: d, command: command, timeout: timeout, keeps: k.Confinement(false)}
 }
 
 // Unwrap returns the daemon that the check was added to.
@@ -49,10 +52,14 @@ func (c *Checked) Check(ctx context.Context, staged []File) error {
 		args[i] = arg
 	}
 	_, err := RunCheck(ctx, proc.Command{
-		Args:    args,
-		Env:     proc.Environment{Custom: []string{"PGBATON_FILE=" + staged[0].Staged, "PGBATON_DESTINATION=" + staged[0].Path}},
-		Timeout: c.timeout,
+		Args:     args,
+		Env:      proc.Environment{Custom: []string{"PGBATON_FILE=" + staged[0].Staged, "PGBATON_DESTINATION=" + staged[0].Path}},
+		Timeout:  c.timeout,
+		Confined: &c.keeps,
 	}, staged, "check")
+	if errors.Is(err, ErrRefused) && !c.keeps.Network {
+		return hint.Wrap(err, "correct the template; if the command wants the network or pgbaton's environment, see check_network and check_env")
+	}
 	return err
 }
 

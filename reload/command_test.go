@@ -46,7 +46,7 @@ func TestWithCheckPasses(t *testing.T) {
 		"/bin/sh", "-c",
 		`cat "$1" "${2#--users=}" >"$3"; echo "$PGBATON_FILE $PGBATON_DESTINATION" >>"$3"`,
 		"sh", "{file}", "--users={file:users.txt}", out,
-	}, 0)
+	}, 0, reload.Keeps{})
 	if err := d.Check(t.Context(), set); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestWithCheckPasses(t *testing.T) {
 
 func TestWithCheckRefuses(t *testing.T) {
 	set := stagedSet(t)
-	d := reload.WithCheck(daemon{}, []string{"/bin/sh", "-c", `echo "$0:3: bad word" >&2; exit 1`, "{file}"}, 0)
+	d := reload.WithCheck(daemon{}, []string{"/bin/sh", "-c", `echo "$0:3: bad word" >&2; exit 1`, "{file}"}, 0, reload.Keeps{})
 	err := d.Check(t.Context(), set)
 	if !errors.Is(err, reload.ErrRefused) || !strings.Contains(err.Error(), "/etc/d/main.conf:3: bad word") {
 		t.Errorf("error %v", err)
@@ -78,7 +78,7 @@ func TestWithCheckRefuses(t *testing.T) {
 		t.Errorf("error %v shows the staged path", err)
 	}
 
-	silent := reload.WithCheck(daemon{}, []string{"false"}, 0)
+	silent := reload.WithCheck(daemon{}, []string{"false"}, 0, reload.Keeps{})
 	if err := silent.Check(t.Context(), set); !errors.Is(err, reload.ErrRefused) || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("error of a silent check: %v", err)
 	}
@@ -86,7 +86,7 @@ func TestWithCheckRefuses(t *testing.T) {
 
 func TestWithCheckAsksTheDaemonFirst(t *testing.T) {
 	own := errors.New("own")
-	d := reload.WithCheck(daemon{check: own}, []string{"no-such-program-here"}, 0)
+	d := reload.WithCheck(daemon{check: own}, []string{"no-such-program-here"}, 0, reload.Keeps{})
 	if err := d.Check(t.Context(), stagedSet(t)); !errors.Is(err, own) {
 		t.Errorf("error %v, want the daemon's own", err)
 	}
@@ -105,7 +105,7 @@ func TestWithCheckCannotRun(t *testing.T) {
 		{"unknown file", []string{"cat", "{file:absent.txt}"}, "{file:absent.txt} names no file", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := reload.WithCheck(daemon{}, tc.command, 200*time.Millisecond).Check(t.Context(), stagedSet(t))
+			err := reload.WithCheck(daemon{}, tc.command, 200*time.Millisecond, reload.Keeps{}).Check(t.Context(), stagedSet(t))
 			if err == nil || errors.Is(err, reload.ErrRefused) || !strings.Contains(err.Error(), tc.mentions) {
 				t.Errorf("error %v, want one that is no refusal and says %q", err, tc.mentions)
 			}

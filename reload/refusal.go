@@ -52,10 +52,12 @@ func Refuse(words string) error {
 }
 
 // RunCheck runs a program that judges staged files: 0 is good, any other exit
-// code refuses them. It runs alone, so nothing is left of it. The setting named
+// code refuses them. It runs confined, so nothing is left of it. The setting named
 // is the one that chose the program, for the hint if it cannot be run.
 func RunCheck(ctx context.Context, c proc.Command, staged []File, setting string) (string, error) {
-	c.Alone = true
+	if c.Confined == nil {
+		c.Confined = &proc.Confinement{}
+	}
 	out, err := proc.Run(ctx, c)
 	out = InPlace(out, staged)
 	if err == nil {

@@ -115,12 +115,18 @@ func (a *assembly) close() error {
 }
 
 func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.Spec, error) {
-	daemon, err := t.Settings.Daemon(log.With("target", t.Kind+"."+t.Name))
+	log = log.With("target", t.Kind+"."+t.Name)
+	keeps := t.Keeps
+	keeps.Log = log
+	daemon, err := t.Settings.Daemon(log)
+	if c, can := reload.As[reload.Confiner](daemon); can && err == nil {
+		err = c.Confine(keeps)
+	}
 	if err != nil {
 		return target.Spec{}, fmt.Errorf("target %s %s: %w", t.Kind, t.Name, err)
 	}
 	if len(t.Check) > 0 {
-		daemon = reload.WithCheck(daemon, t.Check, t.CheckTimeout)
+		daemon = reload.WithCheck(daemon, t.Check, t.CheckTimeout, keeps)
 	}
 	s := target.Spec{
 		Kind: t.Kind, Name: t.Name, Vars: t.Vars, Daemon: daemon,

@@ -130,6 +130,8 @@ target "plain" "a" {
   }
   check         = ["true", "{file}"]
   check_timeout = "250ms"
+  check_network = true
+  check_env     = ["APP_*"]
   socket        = "/run"
 }
 `
@@ -154,7 +156,7 @@ func TestLoad(t *testing.T) {
 	}
 	a := c.Targets[0]
 	if a.WaitMin != time.Second || a.WaitMax != 5*time.Second || a.CheckTimeout != 250*time.Millisecond || len(a.Check) != 2 ||
-		a.Minimum["web"] != 2 || a.Settings.(*plain).Socket != "/run" {
+		a.Keeps.Network == nil || !*a.Keeps.Network || !slices.Equal(a.Keeps.Env, []string{"APP_*"}) || a.Minimum["web"] != 2 || a.Settings.(*plain).Socket != "/run" {
 		t.Errorf("target: %+v", a)
 	}
 	want := map[string]any{"port": 6432, "list": []any{"a", 1, true}, "f": 0.5, "m": map[string]any{"k": "v"}, "b": false}
@@ -197,6 +199,7 @@ func TestMistakes(t *testing.T) {
 		"no template":     {"target \"plain\" \"a\" {\n}\n", "1:1", "target plain a has no template", "add a template block"},
 		"duration":        {target("  check_timeout = \"soon\""), "6:3", `check_timeout "soon" is no duration`, `write it as "5s"`},
 		"wait":            {target("  wait {\n    min = \"5s\"\n    max = \"1s\"\n  }"), "6:3", "wait: max is shorter than min", ""},
+		"checked network": {target("  check_network = false"), "6:3", "check_network has no effect: no program checks its files", "add check"},
 		"no check":        {target("  check_timeout = \"1s\""), "6:3", "check_timeout without check has no effect", "the kind's own check"},
 		"vars":            {target("  vars = [1]"), "6:3", "vars is no map", "listen_port = 6432"},
 		"unused var":      {target("  vars = { prot = 1 }"), "6:3", `no template asks for var "prot"`, "its templates ask for none"},

@@ -29,10 +29,11 @@ type Target struct {
 	WaitMax      time.Duration
 	Check        []string // a command that checks on top of the kind's own check
 	CheckTimeout time.Duration
-	Hold         bool     // clients wait while the leader changes
-	MaxRemoval   float64  // share of a file's lines that one change may remove; 0 is no limit
-	LeaveDrift   bool     // files that somebody else changed stay until the next change
-	OnChange     []string // a command to run after the leader changed
+	Keeps        reload.Keeps // what the programs that check are left
+	Hold         bool         // clients wait while the leader changes
+	MaxRemoval   float64      // share of a file's lines that one change may remove; 0 is no limit
+	LeaveDrift   bool         // files that somebody else changed stay until the next change
+	OnChange     []string     // a command to run after the leader changed
 	Settings     Daemon
 	Range        hcl.Range
 }
@@ -60,6 +61,8 @@ type targetBlock struct {
 	Wait         *waitBlock      `hcl:"wait,block"`
 	Check        []string        `hcl:"check,optional"`
 	CheckTimeout string          `hcl:"check_timeout,optional"`
+	CheckNetwork *bool           `hcl:"check_network,optional"` // nil: as the kind has it
+	CheckEnv     []string        `hcl:"check_env,optional"`
 	Hold         bool            `hcl:"hold,optional"`
 	Drift        string          `hcl:"drift,optional"`
 	MaxRemoval   *float64        `hcl:"max_removal,optional"`
@@ -101,6 +104,7 @@ func (l *loader) target(b targetBlock) Target {
 	if t.CheckTimeout > 0 && len(b.Check) == 0 {
 		l.errorf(where(b.Body, "check_timeout", b.Range), "the kind's own check has its time limit in timeout", "check_timeout without check has no effect")
 	}
+	t.Keeps = reload.Keeps{Network: b.CheckNetwork, Env: b.CheckEnv}
 	if b.MaxRemoval != nil {
 		if t.MaxRemoval = *b.MaxRemoval; !(t.MaxRemoval > 0 && t.MaxRemoval <= 1) {
 			l.errorf(where(b.Body, "max_removal", b.Range), "max_removal = 0.5 refuses what removes more than half of a file", "max_removal %v is no share above 0 and up to 1", t.MaxRemoval)
@@ -155,10 +159,27 @@ func (l *loader) target(b targetBlock) Target {
 		l.at(b.Range, err)
 		return t
 	}
+	l.confine(b, t, daemon)
 	if _, can := reload.As[reload.Holder](daemon); b.Hold && !can {
 		l.errorf(where(b.Body, "hold", b.Range), "leave hold out; pgbouncer can, and haproxy with a master_socket", "target %s %s: %[1]s can't keep clients waiting", b.Kind, b.Name)
 	}
 	return t
+}
+
+// confine looks whether a target's checks can do with what they are left.
+func (l *loader) confine(b targetBlock, t Target, daemon reload.Daemon) {
+	setting := "check_env"
+	if b.CheckNetwork != nil {
+		setting = "check_network"
+	}
+	confiner, can := reload.As[reload.Confiner](daemon)
+	if can {
+		if err := confiner.Confine(t.Keeps); err != nil {
+			l.at(where(b.Body, setting, b.Range), fmt.Errorf("target %s %s: %w", t.Kind, t.Name, err))
+		}
+	} else if len(b.Check) == 0 && (b.CheckNetwork != nil || b.CheckEnv != nil) {
+		l.errorf(where(b.Body, setting, b.Range), "leave it out, or add check", "target %s %s: %s has no effect: no program checks its files", t.Kind, t.Name, setting)
+	}
 }
 
 func (l *loader) template(b templateBlock) Template {

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,7 +32,10 @@ type Command struct {
 	Timeout    time.Duration       // 0 is DefaultTimeout
 	Credential *syscall.Credential // nil keeps pgbaton's own user
 	Stdout     io.Writer           // takes its standard output; nil: it is kept with the errors
-	Alone      bool                // a check: nothing of it stays in the background, or outlives pgbaton
+
+	// Confined says that it is a check: nothing of it stays in the background or
+	// outlives pgbaton, and it has no more than stands there. Nil: it is none.
+	Confined *Confinement
 }
 
 // ErrTimeout is in the chain of Run's error if the time limit ended the command.
@@ -79,31 +81,52 @@ func Run(ctx context.Context, c Command) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, ErrTimeout)
 	defer cancel()
 
+	if c.Confined != nil {
+		return onThread(func() (string, error) { return c.run(ctx, limit) })
+	}
+	return c.run(ctx, limit)
+}
+
+// create makes what is to be started.
+func (c Command) create(ctx context.Context, out *tail) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
-	cmd.Env = c.Env.of(inherited())
+	env := c.Env
+	if c.Confined != nil {
+		env = c.Confined.confined(env)
+	}
+	cmd.Env = env.of(inherited())
 	cmd.Dir = c.Dir
-	var out tail
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = out, out
 	if c.Stdout != nil {
 		cmd.Stdout = c.Stdout
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.Credential}
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }
-	if c.Alone {
-		// The kernel counts the thread that started a child as its parent, so
-		// that thread has to live as long as the child may.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	}
 	// A child that left the group could hold the output open for ever.
 	cmd.WaitDelay = time.Second
+	return cmd
+}
 
-	err := cmd.Run()
+func (c Command) start(ctx context.Context, out *tail) (*exec.Cmd, error) {
+	create := func() *exec.Cmd { return c.create(ctx, out) }
+	if c.Confined != nil {
+		return c.Confined.start(create)
+	}
+	cmd := create()
+	return cmd, cmd.Start()
+}
+
+// run runs it, with a time limit in ctx that is named in its error.
+func (c Command) run(ctx context.Context, limit time.Duration) (string, error) {
+	var out tail
+	cmd, err := c.start(ctx, &out)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // it exited with 0; a child of its keeps the output open
 	}
-	if cmd.Process != nil && (err != nil || c.Alone) {
+	if cmd != nil && cmd.Process != nil && (err != nil || c.Confined != nil) {
 		// The command may be gone and its children not. Their group's number
 		// is not given out again while one of them lives.
 		_ = killGroup(cmd.Process)
@@ -119,7 +142,7 @@ func Run(ctx context.Context, c Command) (string, error) {
 		}
 	}
 	code := -1
-	if cmd.ProcessState != nil {
+	if cmd != nil && cmd.ProcessState != nil {
 		code = cmd.ProcessState.ExitCode()
 	}
 	return out.String(), &Error{Program: c.Args[0], Code: code, Output: out.String(), Err: err}

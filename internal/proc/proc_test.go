@@ -136,7 +136,11 @@ func TestBackgroundChildren(t *testing.T) {
 		t.Run(fmt.Sprintf("alone=%v", alone), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "pid")
 			script := fmt.Sprintf("sleep 600 </dev/null >/dev/null 2>&1 & echo $! >%s", file)
-			if _, err := proc.Run(t.Context(), proc.Command{Args: sh(script), Alone: alone}); err != nil {
+			c := proc.Command{Args: sh(script)}
+			if alone {
+				c.Confined = &proc.Confinement{}
+			}
+			if _, err := proc.Run(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			pid := childOf(t, file)

@@ -39,6 +39,7 @@ type daemon struct {
 	pidFile string
 	binary  string
 	timeout time.Duration
+	keeps   reload.Keeps
 
 	mu    sync.Mutex
 	names map[string]lookedUp // of leaders

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
@@ -39,7 +41,7 @@ func (d *daemon) Check(ctx context.Context, staged []reload.File) error {
 		return err
 	}
 	out, err := reload.RunCheck(ctx, proc.Command{
-		Args: []string{d.binary, "-t", "-f", main.Staged}, Dir: filepath.Dir(main.Path), Timeout: d.timeout,
+		Args: []string{d.binary, "-t", "-f", main.Staged}, Dir: filepath.Dir(main.Path), Timeout: d.timeout, Confined: &d.keeps,
 	}, staged, "binary")
 	if err == nil && silentlyIgnored(out) {
 		err = reload.Refuse(lines(out))
@@ -53,6 +55,20 @@ func (d *daemon) Check(ctx context.Context, staged []reload.File) error {
 		d.log.Warn("keepalived remarks on its config", "file", main.Path, "said", lines(out))
 	}
 	return err
+}
+
+// enters is what keepalived enters the net_namespace of its config with.
+var enters = []uintptr{unix.CAP_SYS_ADMIN}
+
+// Confine implements reload.Confiner: keepalived refuses interfaces that it does
+// not see, so its check has to have their network.
+func (d *daemon) Confine(k reload.Keeps) error {
+	d.keeps = k.Confinement(true)
+	d.keeps.Rights = enters
+	if !d.keeps.Network {
+		return hint.Wrap(errors.New("read check_network: keepalived can't be checked without it"), "leave it out: keepalived -t looks whether the interfaces are there")
+	}
+	return nil
 }
 
 // blank says whether a config holds nothing but comments, which begin with "!"

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
 )
 
@@ -29,6 +30,7 @@ type daemon struct {
 	pidFile string
 	binary  string
 	timeout time.Duration
+	keeps   proc.Confinement
 	told    string // the structure that it was last told to read, by this process
 }
 
@@ -38,7 +40,7 @@ func (c *Config) Daemon(log hclog.Logger) (reload.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{log: log, pidFile: c.PIDFile, binary: c.Binary, timeout: timeout}
+	d := &daemon{log: log, pidFile: c.PIDFile, binary: c.Binary, timeout: timeout, keeps: proc.Confinement{Network: true, Rights: enters}}
 	if d.pidFile == "" {
 		d.pidFile = "/run/keepalived.pid"
 	}

@@ -350,3 +350,23 @@ func TestConfigRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Without the network there are no interfaces, and keepalived would refuse every
+// config.
+func TestCheckNeedsTheNetwork(t *testing.T) {
+	d, err := (&keepalived.Config{}).Daemon(hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	confiner, can := reload.As[reload.Confiner](d)
+	if !can {
+		t.Fatal("its check can't be confined")
+	}
+	no := false
+	if err := confiner.Confine(reload.Keeps{Network: &no}); err == nil || hint.Of(err) == "" {
+		t.Errorf("check_network = false: %v, hint %q", err, hint.Of(err))
+	}
+	if err := confiner.Confine(reload.Keeps{Env: []string{"A"}}); err != nil {
+		t.Error(err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
 )
 
@@ -64,6 +65,14 @@ type daemon struct {
 	timeout    time.Duration
 	claim      string // whom others see as the holder; "" is this process
 	ways       []way  // how Cut may cut, the mildest first
+	keeps      proc.Confinement
+}
+
+// Confine implements reload.Confiner: a dry run needs no network, for it listens
+// on a unix socket alone, and connects to no server.
+func (d *daemon) Confine(k reload.Keeps) error {
+	d.keeps = k.Confinement(false)
+	return nil
 }
 
 // Resolve makes a relative password_file begin at dir.

@@ -68,7 +68,7 @@ func (d *daemon) dryRun(ctx context.Context, t *tree) (string, error) {
 		Dir:        t.dir,
 		Timeout:    d.timeout,
 		Credential: who.cred,
-		Alone:      true,
+		Confined:   &d.keeps,
 	})
 	end(nil)
 	<-watched
