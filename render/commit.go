@@ -15,6 +15,7 @@ import (
 type Pending struct {
 	Real   string `json:"path"`
 	SHA256 string `json:"sha256"` // of the staged content
+	Within string `json:"within,omitempty"`
 }
 
 // Pending lists the renames that Rename will do.
@@ -22,7 +23,7 @@ func (s *Set) Pending() []Pending {
 	var out []Pending
 	for _, f := range s.Files {
 		if f.Temp != "" {
-			out = append(out, Pending{f.Real, sum(f.Content)})
+			out = append(out, Pending{f.Real, sum(f.Content), f.Within})
 		}
 	}
 	return out
@@ -41,12 +42,20 @@ func (s *Set) Rename() error {
 				return explain("back up "+f.Path, err)
 			}
 		}
-		if err := os.Rename(f.Temp, f.Real); err != nil {
+		if err := f.swap(); err != nil {
 			return explain("swap in "+f.Path, err)
 		}
 		f.Temp = ""
 	}
 	return nil
+}
+
+func (s *Staged) swap() error {
+	d, err := diskOf(s.Within)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Rename(s.Temp, s.Real), d.Close())
 }
 
 // Sync makes what Rename did durable.
@@ -88,21 +97,30 @@ func backup(real string) error {
 func RollForward(pending []Pending) error {
 	var errs []error
 	for _, p := range pending {
-		from := temp(p.Real)
-		content, err := os.ReadFile(from)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // done already
-		}
-		if err == nil && sum(content) != p.SHA256 {
-			err = os.Remove(from)
-		} else if err == nil {
-			err = errors.Join(os.Rename(from, p.Real), syncPath(filepath.Dir(p.Real)))
-		}
-		if err != nil {
+		if err := p.finish(); err != nil {
 			errs = append(errs, fmt.Errorf("roll forward %s: %w", p.Real, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (p Pending) finish() error {
+	d, err := diskOf(p.Within)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	from := temp(p.Real)
+	content, err := d.ReadFile(from)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // done already
+	case err != nil:
+		return err
+	case sum(content) != p.SHA256:
+		return d.Remove(from)
+	}
+	return errors.Join(d.Rename(from, p.Real), syncPath(filepath.Dir(p.Real)))
 }
 
 func sum(content []byte) string {

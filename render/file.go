@@ -17,6 +17,7 @@ type Destination struct {
 	Group    *int         // numeric; likewise
 	MakeDirs bool         // missing folders are made, 0755
 	Backup   bool         // the last file is kept as PATH.bak
+	Within   string       // the folder that Path must not lead out of, by no link; "" is none
 }
 
 // File is a rendered file that is not on disk yet.
@@ -29,7 +30,7 @@ type File struct {
 func (r Result) Beside() ([]File, error) {
 	var files []File
 	for _, w := range r.Written {
-		d := Destination{Path: w.Path, Perms: &w.Perms, MakeDirs: true}
+		d := Destination{Path: w.Path, Perms: &w.Perms, MakeDirs: true, Within: w.Within}
 		var err error
 		if d.User, err = UserID(w.User); err == nil {
 			d.Group, err = GroupID(w.Group)

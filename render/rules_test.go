@@ -38,8 +38,13 @@ func TestRules(t *testing.T) {
 	}
 	t.Chdir(inside)
 	lenient := render.Rules{MissingKeys: true, Relative: true}
+	denied := render.Rules{Denied: []string{"env"}}
 	sandbox := render.Rules{Relative: true, Sandbox: inside}
-	file := watcher.Snapshot{{Store: watcher.Local, Kind: watcher.File, Path: inside + "/f"}: {Presence: watcher.Present, Value: "content"}}
+	is := watcher.Answer{Presence: watcher.Present, Value: "content"}
+	file := watcher.Snapshot{
+		{Store: watcher.Local, Kind: watcher.File, Path: inside + "/f"}:                                           is,
+		{Store: watcher.Local, Kind: watcher.File, Path: inside + "/f", Options: watcher.Options{Within: inside}}: is,
+	}
 	for _, c := range []struct {
 		name, text string
 		rules      render.Rules
@@ -52,9 +57,18 @@ func TestRules(t *testing.T) {
 		{"in the sandbox", fmt.Sprintf(`{{ file %q }}`, inside+"/f"), sandbox, "content"},
 		{"out of the sandbox", fmt.Sprintf(`{{ file %q }}`, outside+"/f"), sandbox, "error: outside of the sandbox"},
 		{"out of it by dots", `{{ file "../out/f" }}`, sandbox, "error: outside of the sandbox"},
+		{"out of it to write", `{{ writeToFile "../out/g" "" "" "0600" "x" }}`, sandbox, "error: outside of the sandbox"},
 		{"out of it by a link", `{{ file "link/f" }}`, sandbox, "error: outside of the sandbox"},
 		{"denied", `{{ env "PATH" }}`, render.Rules{Denied: []string{"env"}}, "error: env is disabled by function_denylist"},
 		{"denied by a pattern", `{{ sprig_env "PATH" }}`, render.Rules{Denied: []string{"sprig_*"}}, "error: sprig_env is disabled"},
+		{"denied in a definition", `{{ define "x" }}{{ env "PATH" }}{{ end }}{{ executeTemplate "x" }}`, denied, "error: env is disabled"},
+		{"denied in a template's argument", `{{ define "x" }}{{ . }}{{ end }}{{ template "x" env "PATH" }}`, denied, "error: env is disabled"},
+		{"denied in a block", `{{ block "x" . }}{{ range list 1 }}{{ with $v := env "PATH" }}{{ $v }}{{ end }}{{ end }}{{ end }}`, denied, "error: env is disabled"},
+		{"denied as the end of a pipe", `{{ "PATH" | env }}`, denied, "error: env is disabled"},
+		{"denied in a condition", `{{ if false }}{{ else if eq (dict "a" (env "PATH")).a "" }}{{ end }}`, denied, "error: env is disabled"},
+		{"denied by its other name", `{{ sprig_env "PATH" }}`, denied, "error: sprig_env is disabled"},
+		{"sprig's, denied by its other name", `{{ expandenv "$PATH" }}`, render.Rules{Denied: []string{"sprig_*"}}, "error: expandenv is disabled"},
+		{"not sprig's", `{{ env "PGBATON_TEST_NONE" }}x`, render.Rules{Denied: []string{"sprig_*"}}, "x"},
 		{"denied, but not called", `{{ if false }}{{ env "PATH" }}{{ end }}x`, render.Rules{Denied: []string{"env"}}, "x"},
 		{"delimiters", `<< "a" >>{{ b }}`, render.Rules{Delims: render.Delims{Left: "<<", Right: ">>"}}, "a{{ b }}"},
 		{"templates without an end", `{{ define "x" }}{{ executeTemplate "x" }}{{ end }}{{ executeTemplate "x" }}`, render.Rules{}, "error: templates deep"},

@@ -43,7 +43,7 @@ func Stage(files []File) (*Set, error) {
 		staged, err := stage(f)
 		if first, twice := reals[staged.Real]; twice && err == nil {
 			err = hint.Wrap(fmt.Errorf("stage %s: it is the same file as %s", f.Path, first), "see where symlinks lead")
-			_ = os.Remove(staged.Temp)
+			staged.discard()
 		}
 		if err != nil {
 			s.Discard()
@@ -68,11 +68,19 @@ func (s *Set) Changed() bool {
 // Discard removes what was staged and not renamed.
 func (s *Set) Discard() {
 	for i := range s.Files {
-		if s.Files[i].Temp != "" {
-			_ = os.Remove(s.Files[i].Temp)
-			s.Files[i].Temp = ""
-		}
+		s.Files[i].discard()
 	}
+}
+
+func (s *Staged) discard() {
+	if s.Temp == "" {
+		return
+	}
+	if d, err := diskOf(s.Within); err == nil {
+		_ = d.Remove(s.Temp)
+		_ = d.Close()
+	}
+	s.Temp = ""
 }
 
 // temp is deterministic, so that a start after kill -9 finds it again.
@@ -81,18 +89,23 @@ func temp(real string) string {
 }
 
 func stage(f File) (Staged, error) {
-	s, what, err := stand(f)
+	d, err := diskOf(f.Within)
+	if err != nil {
+		return Staged{}, explain("stage "+f.Path, err)
+	}
+	defer func() { _ = d.Close() }()
+	s, what, err := stand(d, f)
 	if err != nil || what == "" {
 		return s, err
 	}
 	if what == driftGone {
-		if err := folder(f); err != nil {
+		if err := folder(d, f); err != nil {
 			return s, err
 		}
 	}
 	s.Temp = temp(s.Real)
-	if err := write(s); err != nil {
-		_ = os.Remove(s.Temp)
+	if err := write(d, s); err != nil {
+		_ = d.Remove(s.Temp)
 		return s, explain("stage "+f.Path, err)
 	}
 	return s, nil
@@ -108,12 +121,14 @@ const (
 
 // stand compares a file with what is at its destination: what says in which way
 // that is another, "" that it is the same.
-func stand(f File) (s Staged, what string, err error) {
-	s = Staged{File: f, UID: os.Geteuid(), GID: os.Getegid(), Mode: 0o644}
-	if s.Real, err = resolve(f.Path); err != nil {
-		return s, "", fmt.Errorf("stage %s: %w", f.Path, err)
+func stand(d disk, f File) (s Staged, what string, err error) {
+	s = Staged{File: f, Real: f.Path, UID: os.Geteuid(), GID: os.Getegid(), Mode: 0o644}
+	if f.Within == "" { // else links are the disk's to follow, as far as it lets them lead
+		if s.Real, err = resolve(f.Path); err != nil {
+			return s, "", fmt.Errorf("stage %s: %w", f.Path, err)
+		}
 	}
-	old, err := os.Lstat(s.Real)
+	old, err := d.Lstat(s.Real)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s.want()
@@ -128,7 +143,7 @@ func stand(f File) (s Staged, what string, err error) {
 	have := s
 	s.want()
 	switch {
-	case !holds(s.Real, old.Size(), f.Content):
+	case !holds(d, s.Real, old.Size(), f.Content):
 		what = driftContent
 	case have.Mode != s.Mode:
 		what = driftMode
@@ -152,11 +167,11 @@ func (s *Staged) want() {
 }
 
 // holds says whether a file of that size holds content.
-func holds(path string, size int64, content []byte) bool {
+func holds(d disk, path string, size int64, content []byte) bool {
 	if size != int64(len(content)) {
 		return false
 	}
-	have, err := os.ReadFile(path)
+	have, err := d.ReadFile(path)
 	return err == nil && bytes.Equal(have, content)
 }
 
@@ -175,7 +190,7 @@ func (d Drift) Content() bool { return d.What != driftMode && d.What != driftOwn
 // now.
 func Drifts(files []File) (out []Drift) {
 	for _, f := range files {
-		_, what, err := stand(f)
+		what, err := drift(f)
 		if err != nil {
 			what = err.Error()
 		}
@@ -184,6 +199,16 @@ func Drifts(files []File) (out []Drift) {
 		}
 	}
 	return out
+}
+
+func drift(f File) (what string, err error) {
+	d, err := diskOf(f.Within)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = d.Close() }()
+	_, what, err = stand(d, f)
+	return what, err
 }
 
 // resolve follows the symlinks of path; its last element need not exist.
@@ -209,22 +234,22 @@ func resolve(path string) (string, error) {
 	return "", syscall.ELOOP
 }
 
-func folder(f File) error {
+func folder(d disk, f File) error {
 	dir := filepath.Dir(f.Path)
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := d.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return nil // whatever is wrong with it, writing will tell
 	}
 	if !f.MakeDirs {
 		return hint.Wrap(fmt.Errorf("stage %s: folder %s does not exist", f.Path, dir), "create it, or set create_dest_dirs = true")
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a folder of configs, as packages make it
+	if err := d.MkdirAll(dir, 0o755); err != nil { // a folder of configs, as packages make it
 		return explain("stage "+f.Path, err)
 	}
 	return nil
 }
 
-func write(s Staged) error {
-	f, err := create(s.Temp)
+func write(d disk, s Staged) error {
+	f, err := create(d, s.Temp)
 	if err != nil {
 		return err
 	}
@@ -271,17 +296,17 @@ func own(f *os.File, s Staged) error {
 	return f.Chown(uid, gid)
 }
 
-func create(path string) (*os.File, error) {
+func create(d disk, path string) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL | syscall.O_NOFOLLOW
-	f, err := os.OpenFile(path, flags, 0o600)
+	f, err := d.OpenFile(path, flags, 0o600)
 	if !errors.Is(err, fs.ErrExist) {
 		return f, err
 	}
 	// What a killed pgbaton left there may be anything, a link included.
-	if err := os.Remove(path); err != nil {
+	if err := d.Remove(path); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(path, flags, 0o600)
+	return d.OpenFile(path, flags, 0o600)
 }
 
 func explain(doing string, err error) error {

@@ -27,7 +27,7 @@ type Rules struct {
 	MissingKeys bool     // a key that a map has not is "<no value>", not an error
 	Relative    bool     // paths may begin at the working directory
 	Denied      []string // functions that fail when they are called; * in a name stands for anything
-	Sandbox     string   // the folder outside of which no file is read; "" is none
+	Sandbox     string   // the folder outside of which no file is read or written; "" is none
 }
 
 // Template is a parsed template. It is parsed once and executed many times,
@@ -101,7 +101,7 @@ func (t *Template) bind(used map[string]bool) template.FuncMap {
 			m[name] = fn
 		}
 		for _, denied := range t.rules.Denied {
-			if used[name] && glob.Glob(denied, name) {
+			if used[name] && (glob.Glob(denied, name) || slices.ContainsFunc(funcs.Aliases(name), func(a string) bool { return glob.Glob(denied, a) })) {
 				m[name] = func(...any) (string, error) { return "", fmt.Errorf("%s is disabled by function_denylist", name) }
 			}
 		}

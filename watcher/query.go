@@ -58,6 +58,7 @@ type Options struct {
 	Near       string // services and nodes: order by round trip from this node
 	Filter     string // an expression for the store to filter by
 	Status     string // services only: comma-separated check states, "" is passing
+	Within     string // files only: the folder that the path must not lead out of, by no link; "" is none
 }
 
 // String is for people: logs, status, waiting messages.
@@ -80,6 +81,7 @@ func (q Query) String() string {
 		{"near", q.Options.Near},
 		{"filter", q.Options.Filter},
 		{"status", q.Options.Status},
+		{"within", q.Options.Within},
 	} {
 		if o.value != "" {
 			b.WriteString(" " + o.name + "=" + o.value)

@@ -3,7 +3,6 @@ package funcs
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 	"text/template"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
@@ -27,7 +26,7 @@ func local(w *World) template.FuncMap {
 			if err != nil {
 				return "", fmt.Errorf("file: %w", err)
 			}
-			q := watcher.Query{Store: watcher.Local, Kind: watcher.File, Path: path}
+			q := watcher.Query{Store: watcher.Local, Kind: watcher.File, Path: path, Options: watcher.Options{Within: w.Sandbox}}
 			a, ok := w.answer(q)
 			if ok && a.Presence == watcher.Absent {
 				w.wait(q, "absent")
@@ -63,7 +62,8 @@ func (w *World) absolute(path string) (string, error) {
 	return "", hint.Wrap(fmt.Errorf("%q is not an absolute path", path), "pgbaton's working directory is not where its config is")
 }
 
-// place makes a path absolute and looks whether it may be read.
+// place makes a path absolute and looks whether it may be read. Whoever reads it
+// looks again as he does: links may be bent between.
 func (w *World) place(path string) (string, error) {
 	path, err := w.absolute(path)
 	if err != nil || w.Sandbox == "" {
@@ -77,8 +77,12 @@ func (w *World) place(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sandbox_path: %w", err)
 	}
-	if within, err := filepath.Rel(sandbox, real); err != nil || within == ".." || strings.HasPrefix(within, "../") {
-		return "", hint.Wrap(fmt.Errorf("%s is outside of the sandbox %s", path, w.Sandbox), "move it there, or change sandbox_path")
+	if within, err := filepath.Rel(sandbox, real); err != nil || !filepath.IsLocal(within) {
+		return "", w.outside(path)
 	}
 	return path, nil
+}
+
+func (w *World) outside(path string) error {
+	return hint.Wrap(fmt.Errorf("%s is outside of the sandbox %s", path, w.Sandbox), "move it there, or change sandbox_path")
 }

@@ -27,7 +27,7 @@ type World struct {
 	Vars     map[string]any
 	Minimum  func(service string) int // instances below which a service is not rendered; nil is none
 
-	// Sandbox is the folder outside of which no file is read; "" is none. Relative
+	// Sandbox is the folder outside of which no file is read or written; "" is none. Relative
 	// lets paths begin at the working directory.
 	Sandbox  string
 	Relative bool
@@ -92,24 +92,47 @@ func (w *World) wait(q watcher.Query, why string) {
 func Map(w *World) template.FuncMap {
 	m := template.FuncMap{}
 	for name, fn := range sprig.TxtFuncMap() {
-		m["sprig_"+name] = fn
+		m[prefix+name] = fn
 		if name != "slice" { // text/template's own, which takes text too
 			m[name] = fn
 		}
 	}
+	maps.Copy(m, own(w))
+	for name := range m {
+		if fn, ok := bounded[strings.TrimPrefix(name, prefix)]; ok {
+			m[name] = fn
+		}
+	}
+	return m
+}
+
+// own are the functions that are not sprig's.
+func own(w *World) template.FuncMap {
+	m := template.FuncMap{}
 	for _, family := range []template.FuncMap{
 		limits(), keys(w), catalog(w), clusters(w), local(w), variables(w),
 		groups(), search(), text(), parsing(), encoding(), clock(w), arithmetic(), programs(w), debug(w), written(w),
 	} {
 		maps.Copy(m, family)
 	}
-	for name := range m {
-		if fn, ok := bounded[strings.TrimPrefix(name, "sprig_")]; ok {
-			m[name] = fn
-		}
-	}
 	return m
 }
+
+// Aliases are the other names by which a function, or what does the same, can be
+// called: who denies one means all. sprig_NAME goes by NAME too, and a NAME
+// that is sprig's by sprig_NAME.
+func Aliases(name string) []string {
+	if plain, is := strings.CutPrefix(name, prefix); is {
+		return []string{plain}
+	}
+	if _, ours := own(&World{})[name]; !ours && sprig.TxtFuncMap()[name] != nil {
+		return []string{prefix + name}
+	}
+	return nil
+}
+
+// prefix begins the second name of sprig's functions.
+const prefix = "sprig_"
 
 // Names lists the functions, for "did you mean".
 func Names() []string {

@@ -3,6 +3,7 @@ package funcs
 import (
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/template"
@@ -16,6 +17,7 @@ type Written struct {
 	User, Group string // names or numbers; "" is pgbaton's own
 	Perms       fs.FileMode
 	Content     string
+	Within      string // the folder that Path must not lead out of; "" is none
 }
 
 // written only notes what is to be written: nothing is on disk before all of a
@@ -36,7 +38,10 @@ func written(w *World) template.FuncMap {
 			if path, err = w.absolute(path); err != nil {
 				return "", fmt.Errorf("writeToFile: %w", err)
 			}
-			f := Written{Path: path, User: user, Group: group, Perms: fs.FileMode(mode), Content: rest[len(rest)-1]}
+			if within, err := filepath.Rel(w.Sandbox, path); w.Sandbox != "" && (err != nil || !filepath.IsLocal(within)) {
+				return "", fmt.Errorf("writeToFile: %w", w.outside(path))
+			}
+			f := Written{Path: path, User: user, Group: group, Perms: fs.FileMode(mode), Content: rest[len(rest)-1], Within: w.Sandbox}
 			flags := ""
 			if len(rest) == 2 {
 				flags = rest[0]

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -45,7 +46,7 @@ func (l *Local) Close() error { return l.follower.close() }
 // Fetch implements watcher.Store.
 func (l *Local) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
 	read := func(path string) (string, error) {
-		content, err := Read(path)
+		content, err := ReadWithin(q.Options.Within, path)
 		return string(content), err
 	}
 	switch q.Kind {
@@ -101,9 +102,20 @@ func stat(path string) (string, error) {
 }
 
 // Read reads a regular file of a sane size.
-func Read(path string) ([]byte, error) {
+func Read(path string) ([]byte, error) { return ReadWithin("", path) }
+
+// ReadWithin reads a file likewise, and none that lies outside of a folder,
+// whatever links lead there at the moment. "" is no such folder.
+func ReadWithin(folder, path string) ([]byte, error) {
 	// A FIFO must not make us wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
+	var f *os.File
+	var err error
+	if folder == "" {
+		f, err = os.OpenFile(path, flags, 0)
+	} else {
+		f, err = openWithin(folder, path, flags)
+	}
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			err = hint.Wrap(err, "let pgbaton's user read it")
@@ -126,4 +138,26 @@ func Read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: larger than %d MiB", path, maxSize>>20)
 	}
 	return content, nil
+}
+
+// openWithin opens what a path leads to now. The look at the links only finds the
+// way: one that is bent meanwhile ends at the wall of the folder.
+func openWithin(folder, path string, flags int) (*os.File, error) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
+	if folder, err = filepath.EvalSymlinks(folder); err != nil {
+		return nil, err
+	}
+	name, err := filepath.Rel(folder, real)
+	if err != nil {
+		return nil, err
+	}
+	return root.OpenFile(name, flags, 0)
 }
