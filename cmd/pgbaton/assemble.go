@@ -15,6 +15,7 @@ import (
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/probe"
+	"github.com/pgbaton/pgbaton/internal/secret"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/target"
 	"github.com/pgbaton/pgbaton/reload"
@@ -34,6 +35,7 @@ type assembly struct {
 	store    watcher.Store
 	local    *file.Local
 	tracker  *baton.Tracker
+	secrets  *secret.Keeper
 }
 
 // load reads a config with the real kinds and templates.
@@ -50,12 +52,13 @@ type sources struct {
 // assemble opens what the config names. owners says whether this is the machine
 // that it speaks of: one that only looks need not know the files' owners, keeps
 // no state, and watches over no leader.
-func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error) {
+func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.Logger) (*assembly, error) {
+	learn(c, secrets)
 	store, err := c.Store.Settings.Open()
 	if err != nil {
 		return nil, err
 	}
-	a := &assembly{config: c, store: store, local: file.NewLocal()}
+	a := &assembly{config: c, store: store, local: file.NewLocal(), secrets: secrets}
 	holds := slices.ContainsFunc(c.Targets, func(t config.Target) bool { return t.Hold })
 	for _, cl := range c.Clusters {
 		a.clusters = append(a.clusters, definition(cl, owners, holds))
@@ -68,7 +71,7 @@ func assemble(c *config.Config, owners bool, log hclog.Logger) (*assembly, error
 		return nil, errors.Join(err, a.close())
 	}
 	a.watcher = watcher.New(map[string]watcher.Store{
-		watcher.Catalog:  store,
+		watcher.Catalog:  listening{store, secrets},
 		watcher.Local:    a.local,
 		watcher.Clusters: a.tracker,
 	}, log)
@@ -125,6 +128,7 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	if err != nil {
 		return target.Spec{}, fmt.Errorf("target %s %s: %w", t.Kind, t.Name, err)
 	}
+	daemon = discreet{daemon, a.secrets, map[string][]byte{}}
 	if len(t.Check) > 0 {
 		daemon = reload.WithCheck(daemon, t.Check, t.CheckTimeout, keeps)
 	}

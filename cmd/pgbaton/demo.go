@@ -108,7 +108,7 @@ func demo(ctx context.Context, std stdio, moves int, every time.Duration) error 
 		return problems
 	}
 	log := hclog.New(&hclog.LoggerOptions{Output: std.err, Level: hclog.Error})
-	a, err := assemble(c, true, log)
+	a, err := assemble(c, true, std.secrets, log)
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,14 @@ import (
 
 func diffVerb(std stdio) *cobra.Command {
 	var l looking
+	var secrets bool
 	cmd := &cobra.Command{
 		Use:   "diff",
 		Short: "Show what would change on disk; exit code 2 if anything would",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return l.look(cmd.Context(), std, func(_ context.Context, _ *assembly, targets []rendered) error {
-				changes, err := printDiffs(std, targets)
+				changes, err := printDiffs(std, targets, secrets)
 				if err == nil && changes {
 					err = &exitError{exitChanges, errors.New("there are changes")}
 				}
@@ -28,11 +29,14 @@ func diffVerb(std stdio) *cobra.Command {
 		},
 	}
 	lookingFlags(cmd, &l)
+	cmd.Flags().BoolVar(&secrets, "secrets", false, "show passwords, tokens and keys as they are")
 	return cmd
 }
 
 // printDiffs prints what differs from the disk, and says whether anything does.
-func printDiffs(std stdio, targets []rendered) (changes bool, err error) {
+// Secrets are hidden unless they are asked for: of one that changed is shown that
+// it did.
+func printDiffs(std stdio, targets []rendered, secrets bool) (changes bool, err error) {
 	for _, t := range targets {
 		for _, f := range t.wanted.Files {
 			from := f.Path
@@ -42,7 +46,14 @@ func printDiffs(std stdio, targets []rendered) (changes bool, err error) {
 			} else if err != nil {
 				return changes, err
 			}
-			d := udiff.Unified(from, f.Path, string(old), string(f.Content))
+			texts := []string{string(old), string(f.Content)}
+			if !secrets {
+				texts = std.secrets.Veil(texts...)
+			}
+			d := udiff.Unified(from, f.Path, texts[0], texts[1])
+			if d == "" && string(old) != string(f.Content) {
+				d = fmt.Sprintf("--- %s\n+++ %s\nthey differ in what is hidden: -secrets shows it\n", from, f.Path)
+			}
 			if d == "" && from == os.DevNull {
 				d = fmt.Sprintf("--- %s\n+++ %s\n", from, f.Path) // an empty file to be made
 			}

@@ -21,7 +21,7 @@ import (
 func try(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = run(t.Context(), args, stdio{strings.NewReader(""), &out, &err})
+	code = run(t.Context(), args, stdio{in: strings.NewReader(""), out: &out, err: &err})
 	return code, out.String(), err.String()
 }
 

@@ -137,5 +137,5 @@ func (l looking) open(std stdio) (*assembly, error) {
 	if c.LogLevel == "info" {
 		c.LogLevel = "warn" // what is printed is the verb's result
 	}
-	return assemble(c, false, newLogger(c, std))
+	return assemble(c, false, std.secrets, newLogger(c, std))
 }

@@ -24,8 +24,8 @@ func newLogger(c *config.Config, std stdio) hclog.InterceptLogger {
 		Name: "pgbaton", Level: hclog.LevelFromString(c.LogLevel), Output: std.err,
 		JSONFormat: c.LogFormat == "json", TimeFormat: time.RFC3339Nano,
 	}
-	if f, ok := std.err.(*os.File); ok && c.LogFormat == "" && isTerminal(f) {
-		o.Color = hclog.AutoColor
+	if c.LogFormat == "" && isTerminal(std.err) {
+		o.Color = hclog.ForceColor
 		o.TimeFormat = "15:04:05.000"
 	}
 	return hclog.NewInterceptLogger(o)
@@ -36,7 +36,7 @@ func daemonLogger(c *config.Config, std stdio) (hclog.Logger, error) {
 	log := newLogger(c, std)
 	beside := func(w io.Writer) {
 		log.RegisterSink(sink{log, hclog.NewSinkAdapter(&hclog.LoggerOptions{
-			Level: hclog.Trace, Output: w, JSONFormat: c.LogFormat == "json", TimeFormat: time.RFC3339Nano,
+			Level: hclog.Trace, Output: std.secrets.Writer(w), JSONFormat: c.LogFormat == "json", TimeFormat: time.RFC3339Nano,
 		})})
 	}
 	if c.Syslog != nil {

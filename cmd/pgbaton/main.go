@@ -16,19 +16,25 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/proc"
+	"github.com/pgbaton/pgbaton/internal/secret"
 	"github.com/pgbaton/pgbaton/internal/target"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+	if err := proc.NoCore(); err != nil {
+		_, _ = fmt.Fprintf(os.Stderr, "pgbaton: %v\n", err) // no reason to leave traffic where it is
+	}
+	os.Exit(run(context.Background(), os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
 
 // stdio is where a verb reads and writes.
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
+	secrets  *secret.Keeper // what err does not show
 }
 
 // Exit codes, as README documents them.
@@ -44,6 +50,9 @@ const (
 
 // run runs one command line and returns its exit code.
 func run(ctx context.Context, args []string, std stdio) int {
+	std.secrets = &secret.Keeper{}
+	std.secrets.Learn(strings.Join(os.Environ(), "\n"))
+	std.err = std.secrets.Writer(std.err)
 	root := &cobra.Command{
 		Use:           "pgbaton",
 		Short:         "Keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL",

@@ -77,7 +77,9 @@ target "exec" "a" {
 	defer cancel()
 	var log lockedBuffer
 	code := make(chan int, 1)
-	go func() { code <- run(ctx, []string{"run", "-config", config}, stdio{os.Stdin, &log, &log}) }()
+	go func() {
+		code <- run(ctx, []string{"run", "-config", config}, stdio{in: os.Stdin, out: &log, err: &log})
+	}()
 	hears := func(text string) {
 		t.Helper()
 		servertest.Eventually(t, "systemd hears "+text, func() error {

@@ -20,6 +20,7 @@ import (
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/proc"
+	"github.com/pgbaton/pgbaton/internal/secret"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/target"
 )
@@ -85,7 +86,7 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 		return err
 	}
 	warn(log, problems)
-	a, err := assemble(c, true, log)
+	a, err := assemble(c, true, std.secrets, log)
 	if err != nil {
 		return err
 	}
@@ -168,11 +169,11 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	}
 	defer remove()
 
-	d := &daemon{log: log, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil), signals: signals}
+	d := &daemon{log: log, secrets: std.secrets, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil), signals: signals}
 	defer d.notify.close()
 	defer func() { d.child.stop() }()
 	d.forward(c)
-	a, err := assemble(c, true, log)
+	a, err := assemble(c, true, std.secrets, log)
 	if err != nil {
 		return err
 	}
@@ -219,6 +220,7 @@ func warn(log hclog.Logger, problems config.Problems) {
 // daemon is the running config.
 type daemon struct {
 	log     hclog.Logger
+	secrets *secret.Keeper
 	notify  *notifier
 	changed chan struct{}
 	loops   []*target.Loop
@@ -292,7 +294,7 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 		return
 	}
 	// Opening comes first: what can't be opened must not cost what runs.
-	a, err := assemble(c, true, d.log)
+	a, err := assemble(c, true, d.secrets, d.log)
 	if err != nil {
 		d.log.Error("config refused, the old one stays", "error", err, "hint", hint.Of(err))
 		return
@@ -325,5 +327,5 @@ func (d *daemon) status() string {
 			trouble = fmt.Sprintf("; %s waits for %s", s.ID, s.Waiting)
 		}
 	}
-	return fmt.Sprintf("%d of %d targets in sync%s", inSync, len(d.loops), trouble)
+	return d.secrets.Hide(fmt.Sprintf("%d of %d targets in sync%s", inSync, len(d.loops), trouble))
 }

@@ -8,12 +8,18 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-func isTerminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }
+// isTerminal says whether what is written to w comes to a terminal.
+func isTerminal(w io.Writer) bool {
+	if through, ok := w.(interface{ Unwrap() io.Writer }); ok {
+		w = through.Unwrap()
+	}
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}
 
 // coloured says whether w is a terminal that a person wants colours on.
 func coloured(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // paintDiff colours a unified diff, if on.

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/secret"
 	"github.com/pgbaton/pgbaton/render"
 )
 
@@ -120,6 +121,15 @@ func (l *loader) line(r hcl.Range) string {
 	return strings.TrimRight(lines[r.Start.Line-1], "\r")
 }
 
+// beforeValue is a line up to the value of a name in it.
+func beforeValue(line, name string) string {
+	at := strings.Index(line, name)
+	if at < 0 {
+		return ""
+	}
+	return line[:at+len(name)] + " …"
+}
+
 // diagnose takes over what hcl found. known are the names that would have been
 // right there.
 func (l *loader) diagnose(diags hcl.Diagnostics, known ...string) {
@@ -136,6 +146,9 @@ func (l *loader) diagnose(diags hcl.Diagnostics, known ...string) {
 			} else if len(known) > 0 {
 				p.Hint = "known here: " + strings.Join(known, ", ")
 			}
+		}
+		if strings.HasPrefix(d.Summary, "Unsupported argument") && secret.Names(quoted(p.Hint)) {
+			p.Text = beforeValue(p.Text, quoted(d.Detail)) // by the wrong name it is no less a secret
 		}
 		l.add(p)
 	}

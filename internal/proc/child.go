@@ -55,7 +55,7 @@ func (c *Child) Start() error {
 	cmd.Env = c.Env.of(inherited())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: c.Group}
-	if err := cmd.Start(); err != nil {
+	if err := startAsItWas(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", c.Args[0], err)
 	}
 	done := make(chan struct{})

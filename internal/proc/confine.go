@@ -136,6 +136,7 @@ func (c Confinement) start(create func() *exec.Cmd) (*exec.Cmd, error) {
 	if err := c.shed(); err != nil {
 		return nil, err
 	}
+	var without []any // what the kernel did not give, and why
 	for ways := c.isolations(); ; ways = ways[1:] {
 		way, last := ways[0], len(ways) == 1
 		cmd := create()
@@ -146,13 +147,14 @@ func (c Confinement) start(create func() *exec.Cmd) (*exec.Cmd, error) {
 			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
 			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
 		}
-		err := cmd.Start()
+		err := startWithout(cmd)
 		var no syscall.Errno
 		if last || !errors.As(err, &no) || errors.Is(err, fs.ErrNotExist) {
+			if err == nil && len(without) > 0 && c.Debug != nil {
+				c.Debug("the kernel does not give a check all that would keep it apart", without...)
+			}
 			return cmd, err // it runs, or no other way would help
 		}
-		if c.Debug != nil {
-			c.Debug("the kernel does not give a check what would keep it apart", "wanted", way.what, "error", err)
-		}
+		without = append(without, way.what, err)
 	}
 }

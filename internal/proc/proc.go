@@ -113,7 +113,7 @@ func (c Command) start(ctx context.Context, out *tail) (*exec.Cmd, error) {
 		return c.Confined.start(create)
 	}
 	cmd := create()
-	return cmd, cmd.Start()
+	return cmd, startAsItWas(cmd)
 }
 
 // run runs it, with a time limit in ctx that is named in its error.

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"path"
+	"strings"
+
+	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/secret"
+	"github.com/pgbaton/pgbaton/reload"
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// learn tells what is secret of a config. Files that it names are read by whoever
+// needs them, and are never printed.
+func learn(c *config.Config, secrets *secret.Keeper) {
+	secrets.Learn(strings.Join(c.Store.Environment(), "\n"))
+	if c.Exec != nil {
+		secrets.Learn(strings.Join(c.Exec.Custom, "\n"))
+	}
+	for _, t := range c.Targets {
+		for _, settings := range []any{t.Vars, t.Settings, t.Check, t.OnChange} {
+			if text, err := json.Marshal(settings); err == nil {
+				secrets.Learn(string(text))
+			}
+		}
+		for _, tmpl := range t.Templates {
+			secrets.Learn(tmpl.Text)
+		}
+	}
+}
+
+// listening is a store of whose answers is learned what is secret: a function that
+// can't read a value quotes it in its error.
+type listening struct {
+	watcher.Store
+	secrets *secret.Keeper
+}
+
+// Fetch implements watcher.Store.
+func (l listening) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
+	a, err := l.Store.Fetch(ctx, q, after)
+	switch v := a.Value.(type) {
+	case watcher.Pair:
+		l.pair(v)
+	case []watcher.Pair:
+		for _, p := range v {
+			l.pair(p)
+		}
+	}
+	return a, err
+}
+
+func (l listening) pair(p watcher.Pair) {
+	if secret.Names(path.Base(p.Path)) {
+		l.secrets.Know(p.Value)
+	}
+	l.secrets.Learn(p.Value)
+}
+
+// discreet is a daemon of whose files is learned what is secret, before anybody
+// speaks of them.
+type discreet struct {
+	reload.Daemon
+	secrets *secret.Keeper
+	learned map[string][]byte // by path: what was looked through last
+}
+
+// Unwrap returns the daemon itself.
+func (d discreet) Unwrap() reload.Daemon { return d.Daemon }
+
+// Check implements reload.Daemon.
+func (d discreet) Check(ctx context.Context, staged []reload.File) error {
+	d.learn(staged)
+	return d.Daemon.Check(ctx, staged)
+}
+
+// Follow implements reload.Daemon.
+func (d discreet) Follow(ctx context.Context, want []reload.File, last reload.Mark) (reload.Mark, error) {
+	d.learn(want)
+	return d.Daemon.Follow(ctx, want, last)
+}
+
+func (d discreet) learn(files []reload.File) {
+	for _, f := range files {
+		if !bytes.Equal(d.learned[f.Path], f.Content) {
+			d.learned[f.Path] = f.Content
+			d.secrets.Learn(string(f.Content))
+		}
+	}
+}
