@@ -246,6 +246,57 @@ func TestExampleSystemd(t *testing.T) {
 	}
 }
 
+// The unit is as little exposed as its README says, alone and with each drop-in.
+func TestExampleSystemdExposure(t *testing.T) {
+	analyze := servertest.Need(t, "systemd-analyze")
+	const folder = "../../examples/systemd"
+	dropIns, err := filepath.Glob(folder + "/drop-ins/*.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for _, table := range docs(t)["examples/systemd/README.md"].tables {
+		for _, row := range table.rows {
+			if table.heading == "What it costs to give rights back" {
+				documented[code(row[0])] = row[1]
+			}
+		}
+	}
+	if len(documented) != len(dropIns)+1 {
+		t.Errorf("documented are %v, there are %v", documented, dropIns)
+	}
+	for _, dropIn := range append(dropIns, "none") {
+		dir, name := t.TempDir(), filepath.Base(dropIn)
+		for from, to := range map[string]string{folder + "/pgbaton.service": "pgbaton.service", dropIn: "pgbaton.service.d/" + name} {
+			if from == "none" {
+				continue
+			}
+			content, err := os.ReadFile(from)
+			if err == nil {
+				err = os.MkdirAll(filepath.Dir(filepath.Join(dir, to)), 0o750)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			servertest.File(t, filepath.Join(dir, to), strings.ReplaceAll(string(content), "/usr/bin/pgbaton", "/bin/true"), 0o600)
+		}
+		cmd := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--no-pager", "./pgbaton.service")
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		m := regexp.MustCompile(`exposure level for pgbaton\.service: ([0-9.]+) `).FindStringSubmatch(string(out))
+		if err != nil || m == nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if m[1] != documented[name] {
+			t.Errorf("with %s it is %s, documented is %q", name, m[1], documented[name])
+		}
+		const most = 2.0
+		if exposure, err := strconv.ParseFloat(m[1], 64); name == "none" && (err != nil || exposure > most) {
+			t.Errorf("the unit's exposure is %s, want %v at most: %s", m[1], most, out)
+		}
+	}
+}
+
 // What can be seen of the images without an engine: each instruction is one,
 // what is copied is what make build makes, and the verbs exist.
 func TestExampleDocker(t *testing.T) {

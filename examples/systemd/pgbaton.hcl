@@ -15,8 +15,8 @@ target "pgbouncer" "edge" {
     source      = "builtin:pgbouncer.ini"
     destination = "/etc/pgbouncer/pgbouncer.ini"
     perms       = "0640"
-    user        = "postgres"
-    group       = "postgres"
+    user        = "pgbaton"
+    group       = "postgres" # pgbouncer reads it as postgres, and pgbaton is in that group
     backup      = true
   }
   vars = {
@@ -24,8 +24,8 @@ target "pgbouncer" "edge" {
     admin_users = ["pgbaton"]
   }
 
-  # pgbaton runs as root here and pgbouncer does not, so that the console asks
-  # for a user of admin_users and a password.
+  # pgbaton and pgbouncer are different users here, so that the console asks for a
+  # user of admin_users and a password.
   socket        = "/var/run/postgresql"
   user          = "pgbaton"
   password_file = "/etc/pgbaton/console-password"
@@ -44,6 +44,8 @@ target "haproxy" "lb" {
     source      = "builtin:haproxy.cfg"
     destination = "/etc/haproxy/haproxy.cfg"
     perms       = "0644"
+    user        = "pgbaton"
+    group       = "pgbaton"
     backup      = true
   }
   master_socket = "/run/haproxy-master.sock"

@@ -29,10 +29,10 @@ func follow(t *testing.T, c systemd.Config) (reload.Mark, error) {
 }
 
 func TestFollow(t *testing.T) {
-	root := machine(t)
+	m := machine(t)
 	did := func(want string) func() error {
 		return func() error {
-			got, err := os.ReadFile(root + "/run/good")
+			got, err := os.ReadFile(m.Path("/run/good"))
 			if err == nil && strings.Join(strings.Fields(string(got)), " ") != want {
 				err = fmt.Errorf("the unit did %q, want %q", got, want)
 			}
