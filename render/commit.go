@@ -38,7 +38,7 @@ func (s *Set) Rename() error {
 			continue
 		}
 		if f.Backup {
-			if err := backup(f.Real); err != nil {
+			if err := backup(f.Real, f.Mode); err != nil {
 				return explain("back up "+f.Path, err)
 			}
 		}
@@ -77,8 +77,9 @@ func (s *Set) Sync() error {
 }
 
 // backup keeps the file that is about to be replaced, by a second link to it:
-// it is whole at every instant, as the file itself.
-func backup(real string) error {
+// it is whole at every instant, as the file itself. It is not readable wider than
+// the file to come: who narrows that means the old secrets too.
+func backup(real string, mode fs.FileMode) error {
 	link := temp(real) + ".bak"
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -88,6 +89,16 @@ func backup(real string) error {
 			return nil // nothing there yet
 		}
 		return err
+	}
+	info, err := os.Lstat(link)
+	if err != nil {
+		return err
+	}
+	if perm := info.Mode().Perm(); perm&^mode != 0 {
+		// Somebody else's file stays as he has it.
+		if err := os.Chmod(link, perm&mode); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
 	}
 	return os.Rename(link, real+".bak")
 }

@@ -68,9 +68,13 @@ func show(std stdio, targets []rendered, out string) error {
 			}
 			continue
 		}
-		path := filepath.Join(out, f.Path)
+		path, perms := filepath.Join(out, f.Path), f.Perms
+		if info, err := os.Stat(f.Path); err == nil && perms == nil {
+			mode := info.Mode().Perm() // as it would keep it there
+			perms = &mode
+		}
 		set, err := render.Stage([]render.File{{
-			Destination: render.Destination{Path: path, Perms: f.Perms, MakeDirs: true}, Content: f.Content,
+			Destination: render.Destination{Path: path, Perms: perms, MakeDirs: true}, Content: f.Content,
 		}})
 		if err != nil {
 			return err

@@ -126,6 +126,20 @@ func TestDiffHidesSecrets(t *testing.T) {
 	}
 }
 
+// What is rendered elsewhere is no wider than where it belongs.
+func TestRenderOutIsNoWider(t *testing.T) {
+	dir := field(t, map[string]string{
+		"state.yaml": secretState, "users": "old\n",
+		"c.hcl": "file {\n path = \"state.yaml\"\n}\ntarget \"exec\" \"a\" {\n command = [\"true\"]\n template {\n destination = \"users\"\n contents = \"new\"\n }\n}\n",
+	})
+	out := filepath.Join(dir, "out")
+	code, _, stderr := try(t, "render", "-out", out, "-config", filepath.Join(dir, "c.hcl"))
+	info, err := os.Stat(filepath.Join(out, dir, "users"))
+	if code != exitDone || err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("exit code %d, %s: %v, %v", code, stderr, info, err)
+	}
+}
+
 // buffer is what a daemon prints while somebody reads it.
 type buffer struct {
 	mu sync.Mutex
