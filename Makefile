@@ -5,18 +5,24 @@ TOOLS   := .cache/tools
 CONSUL  := $(TOOLS)/consul-1.22.7/consul
 CT      := $(TOOLS)/consul-template-0.41.1/consul-template
 LINT    := $(TOOLS)/golangci-lint-2.15.0/golangci-lint
+SBOM    := $(TOOLS)/cyclonedx-gomod-1.10.0/cyclonedx-gomod
+VULN    := $(TOOLS)/govulncheck-1.9.0/govulncheck
 
-.PHONY: help build demo test bench bench-failover chaos storm record lint fuzz tools clean packages
+.PHONY: help build sbom demo test bench bench-failover chaos storm record lint vuln fuzz tools clean packages
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Nothing of where and when it is built is in it: the same source, VERSION and Go make the same bytes.
 build: ## bin/pgbaton, static and stripped
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/pgbaton ./cmd/pgbaton
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/pgbaton ./cmd/pgbaton
+
+sbom: build $(SBOM) ## bin/pgbaton.cdx.json: what bin/pgbaton is made of, as CycloneDX
+	$(SBOM) bin -json -std -noserial -notimestamp -version $(VERSION) -output bin/pgbaton.cdx.json bin/pgbaton
 
 demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go alone
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT INT TERM HUP && go build -o "$$dir/pgbaton" ./cmd/pgbaton && "$$dir/pgbaton" demo
 
-test: packages $(CONSUL) $(CT) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
+test: packages $(CONSUL) $(CT) $(SBOM) $(VULN) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
 	@integration/test.sh $(or $(PKG),./...)
 
 bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 8 minutes)
@@ -39,6 +45,9 @@ record: packages $(CONSUL) ## write the decoders' test data anew, from a real Pa
 lint: $(LINT) ## golangci-lint, as .golangci.yml says
 	$(LINT) run ./...
 
+vuln: $(VULN) ## known vulnerabilities in what pgbaton calls; says so if the database (GOVULNDB) can't be had
+	@integration/vuln.sh $(VULN) ./...
+
 FUZZTIME ?= 20s
 fuzz: ## each fuzz test for FUZZTIME
 	@set -e; for pkg in $$(go list ./...); do \
@@ -47,7 +56,7 @@ fuzz: ## each fuzz test for FUZZTIME
 	  done; \
 	done
 
-tools: $(CONSUL) $(CT) $(LINT) ## the servers and tools that are built from source, into .cache
+tools: $(CONSUL) $(CT) $(LINT) $(SBOM) $(VULN) ## the servers and tools that are built from source, into .cache
 
 packages:
 	@integration/install.sh
@@ -71,3 +80,13 @@ $(LINT):
 	@mkdir -p $(@D)
 	GOBIN=$(abspath $(@D))/new go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	@mv $(@D)/new/golangci-lint $@ && rmdir $(@D)/new
+
+$(SBOM):
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D))/new go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+	@mv $(@D)/new/cyclonedx-gomod $@ && rmdir $(@D)/new
+
+$(VULN):
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D))/new go install golang.org/x/vuln/cmd/govulncheck@v1.9.0
+	@mv $(@D)/new/govulncheck $@ && rmdir $(@D)/new
