@@ -66,7 +66,7 @@ func New(c Config, log hclog.Logger) (*Prober, error) {
 	}
 	// Patroni's server closes each connection anyway.
 	transport := &http.Transport{TLSClientConfig: t, DisableKeepAlives: true, TLSHandshakeTimeout: patience}
-	p := &Prober{config: c, client: &http.Client{Transport: transport, Timeout: patience}, log: log}
+	p := &Prober{config: c, client: &http.Client{Transport: transport, Timeout: patience, CheckRedirect: stay}, log: log}
 	for _, w := range c.Ways {
 		if w == cluster.WayAPI || w == cluster.WaySQL {
 			p.ways = append(p.ways, w)
@@ -74,6 +74,10 @@ func New(c Config, log hclog.Logger) (*Prober, error) {
 	}
 	return p, nil
 }
+
+// stay follows nobody elsewhere: what a member says counts, and nothing that it
+// points to.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // patience is how long a single look may take.
 const patience = time.Second

@@ -122,7 +122,7 @@ func (p *Prober) askBy(ctx context.Context, way cluster.Way, m cluster.Member) (
 	}
 	conn, err := p.login(ctx, m)
 	if err != nil {
-		if judge(err) == refused {
+		if judge(err) == refused && hint.Of(err) == "" {
 			err = hint.Wrap(err, "set user and password_file in the cluster's sql block, and let this host in by pg_hba.conf; or leave sql out of confirm")
 		}
 		return cluster.Evidence{Member: m.Name}, err

@@ -41,10 +41,18 @@ func (p *Prober) login(ctx context.Context, m cluster.Member) (*sqlConn, error) 
 		if err == nil {
 			return &sqlConn{member: m, conn: conn}, nil
 		}
+		if strings.Contains(err.Error(), "require_auth") {
+			err = errInTheClear
+		}
 		errs = append(errs, fmt.Errorf("log in to %s at %s: %w", m.Name, at, err))
 	}
 	return nil, errors.Join(errs...)
 }
+
+// errInTheClear is for a server that wants a password as it is: anybody may be
+// the server that a key names.
+var errInTheClear = hint.Wrap(errors.New("the server wants the password in the clear, and has shown no certificate"),
+	"set sslmode = \"verify-full\" in the cluster's sql block, or let pg_hba.conf ask for scram-sha-256")
 
 func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 	password, err := firstLine(c.PasswordFile)
@@ -71,6 +79,9 @@ func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 		return nil, hint.Wrap(fmt.Errorf("read the cluster's sql block: %w", err), "sslmode is one of disable, allow, prefer, require, verify-ca, verify-full")
 	}
 	config.Password = password
+	if !strings.HasPrefix(c.SSLMode, "verify-") {
+		config.RequireAuth = "!password"
+	}
 	config.RuntimeParams = map[string]string{"application_name": "pgbaton", "statement_timeout": strconv.Itoa(int(10 * time.Second / time.Millisecond))}
 	return config, nil
 }
@@ -156,6 +167,8 @@ func judge(err error) trouble {
 	var said *pgconn.PgError
 	var name *net.DNSError
 	switch {
+	case errors.Is(err, errInTheClear):
+		return refused
 	case errors.As(err, &name):
 		return unsure // others may know the name still
 	case errors.As(err, &said):
