@@ -326,3 +326,33 @@ func TestDocsLogLines(t *testing.T) {
 		t.Error("no log line is documented")
 	}
 }
+
+// docs/security.md says nothing that is not shown by a test, and that is there.
+func TestDocsSecurity(t *testing.T) {
+	named := regexp.MustCompile("`([a-z/]+) (Test[A-Za-z]+)`")
+	rows := 0
+	for _, table := range docs(t)["docs/security.md"].tables {
+		for _, row := range table.rows {
+			rows++
+			tests := named.FindAllStringSubmatch(row[len(row)-1], -1)
+			if len(tests) == 0 {
+				t.Errorf("%s: %q is shown by nothing", table.heading, row[0])
+			}
+			for _, test := range tests {
+				sources, err := filepath.Glob(filepath.Join("../..", test[1], "*_test.go"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.ContainsFunc(sources, func(path string) bool {
+					text, err := os.ReadFile(path)
+					return err == nil && strings.Contains(string(text), "\nfunc "+test[2]+"(t *testing.T) {")
+				}) {
+					t.Errorf("%s: there is no %s in %s", table.heading, test[2], test[1])
+				}
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("%d rows were looked at", rows)
+	}
+}
