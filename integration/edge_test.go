@@ -181,98 +181,11 @@ func (e *edge) askSwitchover(t *testing.T) (callOff func()) {
 	return callOff
 }
 
-// writers write through a port until they are stopped, each row once.
-type writers struct {
-	stop context.CancelFunc
-	done sync.WaitGroup
-
-	mu     sync.Mutex
-	acked  map[int]bool
-	latest map[int]time.Time // by writer: its last acknowledged row
-	last   time.Time
-	stall  time.Duration // the longest time without an acknowledged row
-	errors []error
-}
-
-// rowsOfAWriter is more than one writes in a test.
-const rowsOfAWriter = 1_000_000
-
-// startWriters starts n writers. A row that failed is not written again: whether
-// it was committed is not known.
-func startWriters(t *testing.T, port, n int) *writers {
+// startWriters starts n writers through a port.
+func startWriters(t *testing.T, port, n int) *servertest.Writers {
 	t.Helper()
-	servertest.Eventually(t, "the table of rows is there", func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		conn, err := pgx.Connect(ctx, through(port).url)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.Close(ctx) }()
-		_, err = conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS rows (id int PRIMARY KEY); TRUNCATE rows")
-		return err
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	w := &writers{stop: cancel, acked: map[int]bool{}, latest: map[int]time.Time{}, last: time.Now()}
-	t.Cleanup(func() {
-		cancel()
-		w.done.Wait()
-	})
-	for i := range n {
-		// A login waits too where a balancer holds traffic.
-		url := strings.Replace(through(port).url, "connect_timeout=5", "connect_timeout=60", 1)
-		w.done.Go(func() { w.write(ctx, url, i*rowsOfAWriter) })
-	}
-	w.progress(t, 10*n)
-	return w
+	return servertest.StartWriters(t, through(port).url, n)
 }
-
-func (w *writers) write(ctx context.Context, url string, id int) {
-	var conn *pgx.Conn
-	for ctx.Err() == nil {
-		var err error
-		begun := time.Now()
-		if conn == nil {
-			conn, err = pgx.Connect(ctx, url)
-		}
-		if err == nil {
-			id++
-			_, err = conn.Exec(ctx, fmt.Sprintf("INSERT INTO rows VALUES (%d)", id))
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil {
-			err = failure{err, begun}
-		}
-		w.note(id, err)
-		pause := 2 * time.Millisecond // the machine has servers to run beside them
-		if err != nil {
-			if conn != nil {
-				_ = conn.Close(ctx)
-				conn = nil
-			}
-			pause = 50 * time.Millisecond
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-	}
-	if conn != nil {
-		end, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = conn.Close(end)
-	}
-}
-
-// failure is an error of a transaction, which began at a time.
-type failure struct {
-	error
-	begun time.Time
-}
-
-func (f failure) Unwrap() error { return f.error }
 
 // noticed are the failures that clients had to notice: all but those of transactions
 // that began in the second before traffic was held. How many those are is how
@@ -288,97 +201,12 @@ func (e *edge) noticed(t *testing.T, failed []error) (noticed, underWay []error)
 		}
 	}
 	for _, err := range failed {
-		var f failure
-		if errors.As(err, &f) && slices.ContainsFunc(held, func(at time.Time) bool { return f.begun.Before(at) && at.Sub(f.begun) < time.Second }) {
+		var f servertest.Failure
+		if errors.As(err, &f) && slices.ContainsFunc(held, func(at time.Time) bool { return f.Begun.Before(at) && at.Sub(f.Begun) < time.Second }) {
 			underWay = append(underWay, err)
 			continue
 		}
 		noticed = append(noticed, err)
 	}
 	return noticed, underWay
-}
-
-func (w *writers) note(id int, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err != nil {
-		w.errors = append(w.errors, err)
-		return
-	}
-	w.acked[id] = true
-	now := time.Now()
-	w.latest[id/rowsOfAWriter] = now
-	w.stall = max(w.stall, now.Sub(w.last))
-	w.last = now
-}
-
-// progress waits until n more rows were acknowledged.
-func (w *writers) progress(t *testing.T, n int) {
-	t.Helper()
-	w.mu.Lock()
-	want := len(w.acked) + n
-	w.mu.Unlock()
-	servertest.Eventually(t, "writers write on", func() error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if len(w.acked) < want {
-			return fmt.Errorf("%d rows of %d; errors %v", len(w.acked), want, w.errors)
-		}
-		return nil
-	})
-}
-
-// everyone waits until every writer has written since.
-func (w *writers) everyone(t *testing.T, since time.Time) {
-	t.Helper()
-	servertest.Eventually(t, "every writer writes on", func() error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for i, at := range w.latest {
-			if at.Before(since) {
-				return fmt.Errorf("writer %d is stuck since %v; errors %v", i, at, w.errors)
-			}
-		}
-		return nil
-	})
-}
-
-// failures are the errors since the last call.
-func (w *writers) failures() []error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	errs := w.errors
-	w.errors = nil
-	return errs
-}
-
-// end stops the writers and returns their errors, and the acknowledged rows that
-// the member does not have.
-func (w *writers) end(t *testing.T, m *servertest.PatroniMember) (failed []error, missing []int) {
-	t.Helper()
-	w.stop()
-	w.done.Wait()
-	conn, err := pgx.Connect(t.Context(), m.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(t.Context()) }()
-	rows, err := conn.Query(t.Context(), "SELECT id FROM rows")
-	if err != nil {
-		t.Fatal(err)
-	}
-	there, err := pgx.CollectRows(rows, pgx.RowTo[int])
-	if err != nil {
-		t.Fatal(err)
-	}
-	have := map[int]bool{}
-	for _, id := range there {
-		have[id] = true
-	}
-	for id := range w.acked {
-		if !have[id] {
-			missing = append(missing, id)
-		}
-	}
-	return w.errors, missing
 }

@@ -120,8 +120,8 @@ func TestHAProxyHoldsTraffic(t *testing.T) {
 		e.isHeld(t, true)
 		callOff()
 		e.isHeld(t, false)
-		w.everyone(t, time.Now()) // those that were there went on all the time
-		if failed := w.failures(); len(failed) > 0 {
+		w.Everyone(t, time.Now()) // those that were there went on all the time
+		if failed := w.Failures(); len(failed) > 0 {
 			t.Errorf("errors %v", failed)
 		}
 	})
@@ -169,7 +169,7 @@ func TestHAProxyHoldsTraffic(t *testing.T) {
 		e.noHolds(t)
 	})
 
-	if failed := w.failures(); len(failed) > 0 {
+	if failed := w.Failures(); len(failed) > 0 {
 		t.Fatalf("sessions that were there failed: %v", failed)
 	}
 	e.daemon = startDaemon(t, e.dir, e.config, e.ini)
@@ -182,7 +182,7 @@ func TestHAProxyHoldsTraffic(t *testing.T) {
 	} {
 		t.Run(lost.how, func(t *testing.T) {
 			c.AwaitReady(t)
-			w.failures()
+			w.Failures()
 			old := c.Leader(t)
 			lost.end(t, old)
 			e.survives(t, w, old, clients)

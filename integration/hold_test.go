@@ -29,16 +29,16 @@ func TestNobodyNoticesASwitchover(t *testing.T) {
 	var next *servertest.PatroniMember
 	for _, next = range c.Replicas(t) {
 		c.Switchover(t, next)
-		w.progress(t, 100)
+		w.Progress(t, 100)
 		through(e.port).landsOn(t, next)
 		c.AwaitReady(t)
 	}
-	failed, missing := w.end(t, next)
+	failed, missing := w.End(t, next)
 	failed, underWay := e.noticed(t, failed)
 	if len(failed) > 0 || len(missing) > 0 {
 		t.Errorf("%d errors, first of them %v; %d acknowledged rows missing; pgbaton:\n%s", len(failed), errors.Join(failed...), len(missing), e.daemon.Output())
 	}
-	t.Logf("two switchovers: longest stall %v, %d rows, %d transactions under way lost: %v", w.stall, len(w.acked), len(underWay), errors.Join(underWay...))
+	t.Logf("two switchovers: longest stall %v, %d rows, %d transactions under way lost: %v", w.Stall(), w.Rows(), len(underWay), errors.Join(underWay...))
 	servertest.Eventually(t, "the command after each change has run", func() error {
 		text, err := os.ReadFile(changes)
 		if want := fmt.Sprintf("main %s ", old.Name); err == nil && (!strings.HasPrefix(string(text), want) || strings.Count(string(text), "\n") != 2 ||
@@ -62,8 +62,8 @@ func TestWaysOutOfAHold(t *testing.T) {
 		e.isHeld(t, true)
 		callOff()
 		e.isHeld(t, false)
-		w.progress(t, 100)
-		if failed, missing := w.end(t, c.Members[0]); len(failed)+len(missing) > 0 {
+		w.Progress(t, 100)
+		if failed, missing := w.End(t, c.Members[0]); len(failed)+len(missing) > 0 {
 			t.Errorf("errors %v, missing rows %v", failed, missing)
 		}
 	})
@@ -74,11 +74,11 @@ func TestWaysOutOfAHold(t *testing.T) {
 		e.askSwitchover(t)
 		e.isHeld(t, true)
 		e.isHeld(t, false)
-		w.progress(t, 100)
+		w.Progress(t, 100)
 		if err := e.logged("hold_timeout has passed"); err != nil {
 			t.Error(err)
 		}
-		if failed, _ := w.end(t, c.Members[0]); len(failed) > 0 {
+		if failed, _ := w.End(t, c.Members[0]); len(failed) > 0 {
 			t.Errorf("errors %v", failed)
 		}
 	})
@@ -129,8 +129,8 @@ func TestWaysOutOfAHold(t *testing.T) {
 		e.isHeld(t, true)
 		callOff()
 		e.isHeld(t, false)
-		w.progress(t, 100)
-		if failed, missing := w.end(t, c.Members[0]); len(failed)+len(missing) > 0 {
+		w.Progress(t, 100)
+		if failed, missing := w.End(t, c.Members[0]); len(failed)+len(missing) > 0 {
 			t.Errorf("errors %v, missing rows %v", failed, missing)
 		}
 		e.nothingHeld(t)
@@ -184,8 +184,8 @@ func TestWaysOutOfAHold(t *testing.T) {
 		e.isHeld(t, true)
 		callOff()
 		e.isHeld(t, false)
-		w.progress(t, 100)
-		if failed, _ := w.end(t, c.Members[0]); len(failed) > 0 {
+		w.Progress(t, 100)
+		if failed, _ := w.End(t, c.Members[0]); len(failed) > 0 {
 			t.Errorf("errors %v", failed)
 		}
 	})
@@ -246,8 +246,8 @@ func TestWaysOutOfAHold(t *testing.T) {
 		})
 		callOff()
 		e.isHeld(t, false)
-		w.progress(t, 100)
-		if failed, _ := w.end(t, c.Members[0]); len(failed) > 0 {
+		w.Progress(t, 100)
+		if failed, _ := w.End(t, c.Members[0]); len(failed) > 0 {
 			t.Errorf("errors %v", failed)
 		}
 	})

@@ -29,21 +29,21 @@ func TestLostLeaders(t *testing.T) {
 		servertest.Eventually(t, "two that take writes raise an alarm", func() error { return e.logged("two members take writes") })
 		// Nobody writes there any more, as far as pgbouncer's clients go.
 		before := rowsOn(t, old)
-		w.progress(t, 100)
+		w.Progress(t, 100)
 		if after := rowsOn(t, old); after != before {
 			t.Errorf("the old leader took %d rows after the new one was confirmed", after-before)
 		}
 		old.Thaw(t)
 		servertest.Eventually(t, "the alarm is over", func() error { return e.logged("one member takes writes again") })
 		c.AwaitReady(t)
-		w.failures()
+		w.Failures()
 	})
 
 	t.Run("it restarts in place", func(t *testing.T) {
 		leader := c.Leader(t)
 		c.Ctl(t, "restart", c.Scope, leader.Name, "--force")
 		through(e.port).landsOn(t, leader)
-		w.everyone(t, time.Now())
+		w.Everyone(t, time.Now())
 		e.few(t, w, clients)
 		c.AwaitReady(t)
 	})
@@ -55,7 +55,7 @@ func TestLostLeaders(t *testing.T) {
 		servertest.Eventually(t, "what hung is cut", func() error { return e.logged("cut what hung on the leader of before") })
 		old.Thaw(t)
 		c.AwaitReady(t)
-		w.failures()
+		w.Failures()
 	})
 
 	t.Run("it crashes", func(t *testing.T) {
@@ -68,18 +68,18 @@ func TestLostLeaders(t *testing.T) {
 
 // survives looks at what a leader's end came to for the writers: they all write
 // on at the next one, after most errors at most.
-func (e *edge) survives(t *testing.T, w *writers, old *servertest.PatroniMember, most int) {
+func (e *edge) survives(t *testing.T, w *servertest.Writers, old *servertest.PatroniMember, most int) {
 	t.Helper()
 	next := e.newLeader(t, old)
 	through(e.port).landsOn(t, next)
-	w.everyone(t, time.Now())
+	w.Everyone(t, time.Now())
 	e.few(t, w, most)
 }
 
 // few says whether writers had to notice most errors at most since it was last asked.
-func (e *edge) few(t *testing.T, w *writers, most int) {
+func (e *edge) few(t *testing.T, w *servertest.Writers, most int) {
 	t.Helper()
-	failed, early := e.noticed(t, w.failures())
+	failed, early := e.noticed(t, w.Failures())
 	t.Logf("%d errors, and %d of transactions that began before the hold", len(failed), len(early))
 	if len(failed) > most {
 		t.Errorf("%d errors, more than %d: %v", len(failed), most, errors.Join(failed...))

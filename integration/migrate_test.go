@@ -67,8 +67,8 @@ func TestMigration(t *testing.T) {
 	w := startWriters(t, port, 4)
 	c.Switchover(t, c.Members[1])
 	pooler.landsOn(t, c.Members[1])
-	w.everyone(t, time.Now())
-	failed, missing := w.end(t, c.Members[1])
+	w.Everyone(t, time.Now())
+	failed, missing := w.End(t, c.Members[1])
 	failed, underWay := (&edge{daemon: daemon}).noticed(t, failed)
 	if len(failed)+len(missing) > 0 {
 		t.Errorf("errors %v, missing rows %v", failed, missing)

@@ -3,10 +3,7 @@
 package failover
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -73,23 +70,7 @@ func (s *stage) candidate(n int) *servertest.PatroniMember {
 	if !s.plan.sync {
 		return s.cluster.Replicas(s.t)[n%2]
 	}
-	var sync struct {
-		Standby string `json:"sync_standby"`
-	}
-	servertest.Eventually(s.t, "a synchronous standby", func() error {
-		pair, _, err := s.consul.Client.KV().Get(s.cluster.Key("sync"), nil)
-		if err != nil || pair == nil {
-			return fmt.Errorf("key %v, error %w", pair, err)
-		}
-		if err := json.Unmarshal(pair.Value, &sync); err != nil {
-			return err
-		}
-		if sync.Standby == "" {
-			return errors.New("none yet")
-		}
-		return nil
-	})
-	return s.cluster.Member(s.t, strings.Split(sync.Standby, ",")[0])
+	return s.cluster.SyncStandby(s.t)
 }
 
 func start(s *stage, old *servertest.PatroniMember) { old.Start(s.t) }

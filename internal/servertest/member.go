@@ -22,6 +22,8 @@ type PatroniMember struct {
 	patroni string
 	config  string
 	data    string
+	sockets string // the folder of its Unix socket
+	host    *Host  // where it runs; nil is here
 	proc    *Process
 }
 
@@ -33,7 +35,7 @@ func (m *PatroniMember) Start(t testing.TB) {
 	cmd.Env = postgresEnv()
 	cmd.Dir = filepath.Dir(m.config)
 	AsPostgres(t, cmd)
-	m.proc = Start(t, cmd)
+	m.proc = m.host.Start(t, cmd)
 	// This runs before Start's own cleanup: an orderly end takes seconds.
 	t.Cleanup(m.Kill)
 }
@@ -45,6 +47,15 @@ func (m *PatroniMember) API() string { return "http://" + m.hostPort(m.RESTPort)
 func (m *PatroniMember) URL() string {
 	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", m.hostPort(m.Port))
 }
+
+// SocketURL is how the superuser connects to the member by its Unix socket, which
+// needs no network.
+func (m *PatroniMember) SocketURL() string {
+	return fmt.Sprintf("postgres://postgres@/postgres?host=%s&port=%d", m.sockets, m.Port)
+}
+
+// Data is the folder of the member's PostgreSQL.
+func (m *PatroniMember) Data() string { return m.data }
 
 // Kill ends Patroni and PostgreSQL at once, as a crash of the machine does. The
 // connections of clients are reset, for the kernel lives.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,6 +35,11 @@ type patroniSettings struct {
 	dcs     map[string]any // added to the dynamic configuration
 	members string         // what the names of the members begin with
 	clients int            // max_connections
+	net     *Network       // nil is loopback
+	store   string         // where the members find Consul
+	local   func(member string) map[string]any
+	initdb  []any // more options of initdb
+	prepare func(member, dir string)
 }
 
 // Scope names the cluster; without it the name is the first one's that is free
@@ -57,12 +63,36 @@ func MaxConnections(n int) PatroniOption {
 	return func(s *patroniSettings) { s.clients = n }
 }
 
+// On places each member on a machine of its own, named as the member is. consul is
+// where they find the store, as host:port.
+func On(n *Network, consul string) PatroniOption {
+	return func(s *patroniSettings) { s.net, s.store = n, consul }
+}
+
+// Local adds settings to the postgresql section of each member's own configuration.
+func Local(settings func(member string) map[string]any) PatroniOption {
+	return func(s *patroniSettings) { s.local = settings }
+}
+
+// WALSegments is the size of a segment in MB; without it PostgreSQL's 16.
+func WALSegments(size int) PatroniOption {
+	return func(s *patroniSettings) {
+		s.initdb = append(s.initdb, map[string]any{"wal-segsize": fmt.Sprint(size)})
+	}
+}
+
+// Prepare is called with the folder that will hold a member's data folder, before
+// the member starts: to mount something there.
+func Prepare(f func(member, dir string)) PatroniOption {
+	return func(s *patroniSettings) { s.prepare = f }
+}
+
 // Patroni starts n nodes, the first of them as leader, and returns when the
 // others stream from it. Patroni is set to its fastest pace: ttl 20, loop_wait
 // 1, retry_timeout 3.
 func Patroni(t testing.TB, consul *ConsulServer, n int, options ...PatroniOption) *PatroniCluster {
 	t.Helper()
-	set := patroniSettings{members: "pg", clients: 50, dcs: map[string]any{
+	set := patroniSettings{members: "pg", clients: 50, store: consul.Addr, dcs: map[string]any{
 		"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "maximum_lag_on_failover": 1 << 20,
 	}}
 	for _, o := range options {
@@ -126,6 +156,29 @@ func (c *PatroniCluster) Replicas(t testing.TB) []*PatroniMember {
 	t.Helper()
 	leader := c.Leader(t)
 	return slices.DeleteFunc(slices.Clone(c.Members), func(m *PatroniMember) bool { return m == leader })
+}
+
+// SyncStandby returns the member that the leader waits for, where replication is
+// synchronous: the one that may lead next.
+func (c *PatroniCluster) SyncStandby(t testing.TB) *PatroniMember {
+	t.Helper()
+	var sync struct {
+		Standby string `json:"sync_standby"`
+	}
+	Eventually(t, "a synchronous standby", func() error {
+		pair, _, err := c.consul.Client.KV().Get(c.Key("sync"), nil)
+		if err != nil || pair == nil {
+			return fmt.Errorf("key %v, error %w", pair, err)
+		}
+		if err := json.Unmarshal(pair.Value, &sync); err != nil {
+			return err
+		}
+		if sync.Standby == "" {
+			return errors.New("none yet")
+		}
+		return nil
+	})
+	return c.Member(t, strings.Split(sync.Standby, ",")[0])
 }
 
 // AwaitReady waits until the leader takes writes and every other member streams
@@ -218,9 +271,21 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 	t.Helper()
 	ports := FreePorts(t, 2)
 	m := &PatroniMember{
-		Name: name, Host: "127.0.0.1", Port: ports[0], RESTPort: ports[1],
-		data:   filepath.Join(c.dir, name),
-		config: filepath.Join(c.dir, name+".yml"),
+		Name: name, Port: ports[0], RESTPort: ports[1],
+		data:    filepath.Join(c.dir, name),
+		sockets: c.dir,
+		config:  filepath.Join(c.dir, name+".yml"),
+	}
+	hba := []string{"local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"}
+	if set.net != nil {
+		m.host = set.net.Host(t, name)
+		hba = append(hba, "host all all "+set.net.Subnet()+" trust", "host replication all "+set.net.Subnet()+" trust")
+	}
+	m.Host = m.host.address()
+	if set.prepare != nil {
+		disk := OwnedByPostgres(t, m.data)
+		set.prepare(name, disk)
+		m.data = filepath.Join(disk, "data")
 	}
 	dynamic := map[string]any{
 		"postgresql": map[string]any{
@@ -232,26 +297,30 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 		dynamic[k] = v
 	}
 	trust := map[string]any{"username": "postgres"}
+	server := map[string]any{
+		"listen": m.hostPort(m.Port), "connect_address": m.hostPort(m.Port),
+		"data_dir": m.data, "bin_dir": postgresBin(t),
+		"authentication": map[string]any{"superuser": trust, "replication": trust, "rewind": trust},
+		"pg_hba":         hba,
+		"parameters": map[string]any{
+			"unix_socket_directories": c.dir, "shared_buffers": "16MB", "fsync": "off",
+			// Nothing is left in /dev/shm if the server is killed.
+			"dynamic_shared_memory_type": "mmap",
+		},
+	}
+	if set.local != nil {
+		maps.Copy(server, set.local(name))
+	}
 	// JSON is YAML too.
 	config, err := json.MarshalIndent(map[string]any{
 		"scope": c.Scope, "name": name,
 		"restapi": map[string]any{"listen": m.hostPort(m.RESTPort), "connect_address": m.hostPort(m.RESTPort)},
-		"consul":  map[string]any{"host": c.consul.Addr},
+		"consul":  map[string]any{"host": set.store},
 		"bootstrap": map[string]any{
 			"dcs":    dynamic,
-			"initdb": []any{map[string]any{"encoding": "UTF8"}, "no-sync"},
+			"initdb": append([]any{map[string]any{"encoding": "UTF8"}, "no-sync"}, set.initdb...),
 		},
-		"postgresql": map[string]any{
-			"listen": m.hostPort(m.Port), "connect_address": m.hostPort(m.Port),
-			"data_dir": m.data, "bin_dir": postgresBin(t),
-			"authentication": map[string]any{"superuser": trust, "replication": trust, "rewind": trust},
-			"pg_hba":         []string{"local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"},
-			"parameters": map[string]any{
-				"unix_socket_directories": c.dir, "shared_buffers": "16MB", "fsync": "off",
-				// Nothing is left in /dev/shm if the server is killed.
-				"dynamic_shared_memory_type": "mmap",
-			},
-		},
+		"postgresql": server,
 	}, "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,16 @@ func PostgresDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return OwnedByPostgres(t, dir)
+}
+
+// OwnedByPostgres makes a folder, unless it is there, the user postgres's own. It
+// returns its path.
+func OwnedByPostgres(t testing.TB, dir string) string {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	cred := postgresUser(t)
 	if err := os.Chown(dir, int(cred.Uid), int(cred.Gid)); err != nil {
 		t.Fatal(err)
@@ -84,16 +94,22 @@ func postgresBin(t testing.TB) string {
 // says is wanted when a test fails.
 func PgBouncer(t testing.TB, ini string, port int) *Process {
 	t.Helper()
+	return (*Host)(nil).PgBouncer(t, ini, port)
+}
+
+// PgBouncer does the same on a machine, at whose address it listens.
+func (h *Host) PgBouncer(t testing.TB, ini string, port int) *Process {
+	t.Helper()
 	cmd := exec.Command(Need(t, "pgbouncer"), ini)
 	cmd.Env = postgresEnv()
 	cmd.Dir = filepath.Dir(ini)
 	AsPostgres(t, cmd)
-	p := Start(t, cmd)
+	p := h.Start(t, cmd)
 	Eventually(t, "pgbouncer listens", func() error {
 		if p.Exited() {
 			t.Fatalf("pgbouncer exited: %s", strings.TrimSpace(p.Output()))
 		}
-		return Listening(fmt.Sprintf("127.0.0.1:%d", port))()
+		return Listening(fmt.Sprintf("%s:%d", h.address(), port))()
 	})
 	return p
 }

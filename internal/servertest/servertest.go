@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Deadline is how long Eventually waits: generous, for it costs nothing when
@@ -100,6 +102,13 @@ type Process struct {
 // dies first.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
+	return start(t, cmd, "")
+}
+
+// start starts a command in a network namespace, a file as `ip netns` makes
+// them; "" is the test's own.
+func start(t testing.TB, cmd *exec.Cmd, namespace string) *Process {
+	t.Helper()
 	p := &Process{Cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p, p
 	if cmd.SysProcAttr == nil {
@@ -113,8 +122,15 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	go func() {
 		// Pdeathsig is sent when the starting thread ends, so that thread must live.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+		var err error
+		if namespace == "" {
+			defer runtime.UnlockOSThread()
+		} else {
+			err = enter(namespace) // the thread ends with its goroutine: nobody else is to have it
+		}
+		if err == nil {
+			err = cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			p.err = cmd.Wait()
@@ -131,6 +147,16 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 		}
 	})
 	return p
+}
+
+// enter moves the calling thread into a network namespace.
+func enter(namespace string) error {
+	f, err := os.Open(namespace)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
 }
 
 // Stop ends the process and waits for it. It may be called twice.
