@@ -54,8 +54,14 @@ func (m *PatroniMember) SocketURL() string {
 	return fmt.Sprintf("postgres://postgres@/postgres?host=%s&port=%d", m.sockets, m.Port)
 }
 
-// Data is the folder of the member's PostgreSQL.
-func (m *PatroniMember) Data() string { return m.data }
+// Namespace is the network namespace of the member's machine, as `ip netns` knows
+// it; "" where it has none.
+func (m *PatroniMember) Namespace() string {
+	if m.host == nil {
+		return ""
+	}
+	return m.host.Namespace
+}
 
 // Kill ends Patroni and PostgreSQL at once, as a crash of the machine does. The
 // connections of clients are reset, for the kernel lives.

@@ -189,6 +189,13 @@ func (w *Writers) Acks(since time.Time) (list []Ack) {
 	return list
 }
 
+// Ack is one acknowledged row.
+func (w *Writers) Ack(id int) Ack {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.acked[id]
+}
+
 // Failures are the errors since the last call.
 func (w *Writers) Failures() []error {
 	w.mu.Lock()

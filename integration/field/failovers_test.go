@@ -1,0 +1,108 @@
+package field
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/pgbaton/pgbaton/internal/faulttest"
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+// TestFailovers lets failovers go wrong while clients write.
+func TestFailovers(t *testing.T) {
+	s := newStage(t)
+
+	t.Run("the promotion takes its time", func(t *testing.T) {
+		e := s.begin(t, settings{})
+		old, next := s.cluster.Leader(t), s.cluster.SyncStandby(t)
+		may := s.promotions(t, next, "wait")
+		s.ask(t, old, next)
+		s.key(t, next)
+		e.logs(t, "is=promoting")
+		e.stays(t, old)
+		may()
+		e.writesOn(t, next)
+		e.end(t)
+	})
+
+	t.Run("the candidate can't be promoted", func(t *testing.T) {
+		e := s.begin(t, settings{})
+		old, next := s.cluster.Leader(t), s.cluster.SyncStandby(t)
+		may := s.promotions(t, next, "refuse")
+		s.ask(t, old, next)
+		s.key(t, next)
+		s.key(t, old)
+		e.writesOn(t, old)
+		if e.followed(t, next) {
+			t.Errorf("%s was followed, and never took a write", next.Name)
+		}
+		may()
+		e.end(t)
+	})
+
+	t.Run("the candidate dies, and a third one leads", func(t *testing.T) {
+		s.synchronous(t, false) // else the third one may not
+		e := s.begin(t, settings{})
+		old, next := s.cluster.Leader(t), s.cluster.Replicas(t)[0]
+		third := s.cluster.Replicas(t)[1]
+		may := s.promotions(t, next, "wait")
+		back := s.promotions(t, old, "refuse")
+		s.ask(t, old, next)
+		s.key(t, next)
+		next.Kill()
+		s.expire(t, next)
+		s.key(t, third)
+		e.writesOn(t, third)
+		if e.followed(t, next) {
+			t.Errorf("%s was followed, and never took a write", next.Name)
+		}
+		may()
+		back()
+		next.Start(t)
+		e.end(t)
+		s.synchronous(t, true)
+	})
+
+	t.Run("a member that is not there", func(t *testing.T) {
+		e := s.begin(t, settings{})
+		ghost := s.net.Host(t, "ghost")
+		faulttest.Cut(t, ghost.Namespace)
+		// A leader of before, by its key: it is worth a look, which gets no answer.
+		key := s.cluster.Key("members/ghost")
+		s.consul.Put(t, key, fmt.Sprintf(`{"conn_url":"postgres://%[1]s:5432/postgres","api_url":"http://%[1]s:8008/patroni","state":"running","role":"master","timeline":1}`, ghost.Addr))
+		for range 2 {
+			next := s.cluster.SyncStandby(t)
+			s.cluster.Switchover(t, next)
+			e.writesOn(t, next)
+			s.cluster.AwaitReady(t)
+		}
+		s.consul.Delete(t, key)
+		e.end(t)
+	})
+
+	t.Run("nobody leads", func(t *testing.T) {
+		e := s.begin(t, settings{cluster: `hold_timeout = "5s"`})
+		old := s.cluster.Leader(t)
+		for _, m := range s.cluster.Members {
+			m.Kill()
+		}
+		e.logs(t, "traffic held")
+		e.logs(t, "hold_timeout has passed")
+		for _, m := range s.cluster.Members {
+			s.expire(t, m)
+		}
+		servertest.Eventually(t, "the key is gone", func() error {
+			pair, _, err := s.consul.Client.KV().Get(s.cluster.Key("leader"), nil)
+			if err == nil && pair != nil {
+				err = fmt.Errorf("it names %s", pair.Value)
+			}
+			return err
+		})
+		e.logs(t, "is=leaderless")
+		e.stays(t, old)
+		for _, m := range s.cluster.Members {
+			m.Start(t)
+		}
+		e.end(t)
+	})
+}
