@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
 )
 
 // Watcher keeps the answers to all wanted queries up to date. Queries that
@@ -128,7 +130,7 @@ func (w *Watcher) away(q Query, e *entry, err error) {
 		}
 	}
 	e.told = true
-	w.log.Warn("store does not answer, keeping what it said last", "query", q.String(), "error", err)
+	w.log.Warn("store does not answer, keeping what it said last", "query", q.String(), "error", err, "hint", hint.Of(err))
 }
 
 // back logs that q is confirmed again, if it was logged that it wasn't.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/syslog"
 	"os"
 	"path/filepath"
@@ -53,6 +54,9 @@ func daemonLogger(c *config.Config, std stdio) (hclog.Logger, error) {
 		}
 		beside(w)
 	}
+	// What libraries have to say has the form of all the rest.
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(log.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn}))
 	return log, nil
 }
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
+	stdlog "log"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,5 +30,24 @@ func TestLevelChangesInLogFile(t *testing.T) {
 	text, err := os.ReadFile(path)
 	if err != nil || strings.Contains(string(text), "dropped") || !strings.Contains(string(text), "kept") {
 		t.Errorf("%s %v", text, err)
+	}
+}
+
+// What libraries print, as net/http does when Consul ends a connection with a word,
+// is a line of the log like any other.
+func TestLibrariesPrintIntoTheLog(t *testing.T) {
+	flags := stdlog.Flags()
+	defer func() {
+		stdlog.SetFlags(flags)
+		stdlog.SetOutput(os.Stderr)
+	}()
+	var out strings.Builder
+	if _, err := daemonLogger(&config.Config{LogLevel: "info", LogFormat: "json"}, stdio{err: &out}); err != nil {
+		t.Fatal(err)
+	}
+	stdlog.Printf("Unsolicited response received")
+	var line map[string]any
+	if err := json.Unmarshal([]byte(out.String()), &line); err != nil || line["@message"] != "Unsolicited response received" || line["@level"] != "warn" {
+		t.Errorf("it is %q: %v", out.String(), err)
 	}
 }

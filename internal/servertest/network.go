@@ -51,6 +51,8 @@ func (n *Network) Host(t testing.TB, name string) *Host {
 	IP(t, "netns", "add", h.Namespace)
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", h.Namespace).Run() })
 	IP(t, "link", "add", port, "type", "veth", "peer", "name", "eth9", "netns", h.Namespace)
+	// The kernel takes its time to clear a namespace up: the name may be wanted sooner.
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", port).Run() })
 	IP(t, "link", "set", port, "master", n.bridge, "up")
 	IP(t, "-n", h.Namespace, "addr", "add", h.Addr+"/24", "dev", "eth9")
 	IP(t, "-n", h.Namespace, "link", "set", "lo", "up")
