@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pgbaton/pgbaton/internal/faulttest"
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
@@ -65,25 +66,31 @@ target "keepalived" "vip" {
 	return h.run(t, binary, "run", "-config", config)
 }
 
+// has says whether the host has the address.
+func (h host) has(t *testing.T) bool {
+	t.Helper()
+	return strings.Contains(servertest.IP(t, "-n", h.namespace, "-o", "addr"), vip+"/")
+}
+
 // holds is a condition: the host has the address, and the other has not.
 func (h host) holds(t *testing.T, other host) func() error {
 	return func() error {
-		has := func(h host) bool { return strings.Contains(servertest.IP(t, "-n", h.namespace, "-o", "addr"), vip+"/") }
-		if !has(h) || has(other) {
-			return fmt.Errorf("the address: %s %v, %s %v", h.namespace, has(h), other.namespace, has(other))
+		if !h.has(t) || other.has(t) {
+			return fmt.Errorf("the address: %s %v, %s %v", h.namespace, h.has(t), other.namespace, other.has(t))
 		}
 		return nil
 	}
 }
 
-// TestKeepalivedFollowsTheLeader lets the address of two keepaliveds move with
-// the leader. Their first reloads fail, for they are started after pgbaton has
-// written their config: it has to try again.
-func TestKeepalivedFollowsTheLeader(t *testing.T) {
+// hostsWithAddress is a pair whose keepaliveds give the address to the host of the
+// leader, who is moved by lead. Their first reloads fail, for they are started after
+// pgbaton has written their config: it has to try again.
+func hostsWithAddress(t *testing.T) (hosts [2]host, daemons [2]*servertest.Process, lead func(leader string)) {
+	t.Helper()
 	servertest.Need(t, "keepalived")
-	hosts := pairOfHosts(t)
+	hosts = pairOfHosts(t)
 	state := filepath.Join(t.TempDir(), "state.yaml")
-	lead := func(leader string) {
+	lead = func(leader string) {
 		t.Helper()
 		servertest.File(t, state+".new", fmt.Sprintf(`
 kv:
@@ -104,12 +111,57 @@ kv:
 		h.run(t, "keepalived", "-n", "-l", "-P", "-f", filepath.Join(h.dir, "keepalived.conf"),
 			"-p", filepath.Join(h.dir, "pid"), "-r", filepath.Join(h.dir, "vrrp.pid"))
 		servertest.Eventually(t, "the reload is tried until it succeeds", func() error { return logged(p, "applied: target=keepalived.vip") })
+		daemons[i] = p
 	}
 	servertest.Eventually(t, "the leader's host has the address", hosts[0].holds(t, hosts[1]))
+	return hosts, daemons, lead
+}
+
+// TestKeepalivedFollowsTheLeader lets the address of two keepaliveds move with
+// the leader.
+func TestKeepalivedFollowsTheLeader(t *testing.T) {
+	hosts, _, lead := hostsWithAddress(t)
 	for range 2 {
 		lead("pg2")
 		servertest.Eventually(t, "the address moves with the leader", hosts[1].holds(t, hosts[0]))
 		lead("pg1")
 		servertest.Eventually(t, "and back", hosts[0].holds(t, hosts[1]))
 	}
+}
+
+// TestTwoKeepalivedMasters lets both have the address, for neither hears the other.
+// pgbaton follows the leader meanwhile, and the address is the leader's once they do.
+func TestTwoKeepalivedMasters(t *testing.T) {
+	hosts, daemons, lead := hostsWithAddress(t)
+	deaf := make([]func(), 0, len(hosts))
+	for _, h := range hosts {
+		deaf = append(deaf, faulttest.Rule(t, h.namespace, "filter", "INPUT", "-p", "112", "-j", "DROP"))
+	}
+	servertest.Eventually(t, "both have the address", func() error {
+		if !hosts[0].has(t) || !hosts[1].has(t) {
+			return fmt.Errorf("%v and %v", hosts[0].has(t), hosts[1].has(t))
+		}
+		return nil
+	})
+	for _, leader := range []string{"pg2", "pg1", "pg2"} {
+		var before [2]int
+		for i, p := range daemons {
+			before[i] = strings.Count(p.Output(), "applied: target=keepalived.vip")
+		}
+		lead(leader)
+		servertest.Eventually(t, "both pgbatons follow "+leader, func() error {
+			for i, p := range daemons {
+				if strings.Count(p.Output(), "applied: target=keepalived.vip") == before[i] {
+					return fmt.Errorf("%s:\n%s", hosts[i].namespace, p.Output())
+				}
+			}
+			return nil
+		})
+	}
+	for _, hears := range deaf {
+		hears()
+	}
+	servertest.Eventually(t, "the leader's host alone has the address", hosts[1].holds(t, hosts[0]))
+	lead("pg1")
+	servertest.Eventually(t, "it moves with the leader", hosts[0].holds(t, hosts[1]))
 }

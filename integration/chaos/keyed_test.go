@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -18,16 +19,20 @@ import (
 // in which the test writes the keys of a cluster.
 type keyed struct {
 	client *api.Client // the test's own way to Consul
+	dir    string
 	file   string
 	daemon *servertest.Process
 }
 
 // newKeyed starts it, on the Consul at address, by a command that says where it
-// runs.
-func newKeyed(t *testing.T, client *api.Client, address string, command func(args ...string) *exec.Cmd) *keyed {
+// runs. settings are further ones of its target, in which DIR is its folder.
+func newKeyed(t *testing.T, client *api.Client, address string, command func(args ...string) *exec.Cmd, settings ...string) *keyed {
 	t.Helper()
 	dir := t.TempDir()
-	k := &keyed{client: client, file: filepath.Join(dir, "leader")}
+	k := &keyed{client: client, dir: dir, file: filepath.Join(dir, "leader")}
+	if len(settings) == 0 {
+		settings = []string{`command = ["true"]`}
+	}
 	k.lead(t, 1)
 	config := servertest.File(t, filepath.Join(dir, "pgbaton.hcl"), fmt.Sprintf(`
 state_dir = %q
@@ -43,9 +48,9 @@ target "exec" "app" {
     contents    = "{{ (cluster \"main\").Leader.Name }}"
     destination = %q
   }
-  command = ["true"]
+%s
 }
-`, filepath.Join(dir, "state"), address, k.file), 0o644)
+`, filepath.Join(dir, "state"), address, k.file, strings.ReplaceAll(strings.Join(settings, "\n"), "DIR", dir)), 0o644)
 	k.daemon = servertest.Start(t, command(binary, "run", "-config", config))
 	k.follows(t, 1)
 	return k
@@ -55,24 +60,32 @@ target "exec" "app" {
 // of its own: Patroni's vanishes with its session.
 func (k *keyed) lead(t *testing.T, n int) {
 	t.Helper()
-	put := func(key, value string) error {
-		_, err := k.client.KV().Put(&api.KVPair{Key: "service/batman/" + key, Value: []byte(value)}, nil)
-		return err
-	}
 	servertest.Eventually(t, "consul takes the keys of a new leader", func() error {
-		for i := 1; i <= 2; i++ {
-			if err := put(fmt.Sprintf("members/pg%d", i), fmt.Sprintf(`{"conn_url":"postgres://10.0.0.%d:5432/postgres","state":"running","role":"replica"}`, i)); err != nil {
+		for i := 1; i <= 3; i++ {
+			if err := k.member(i); err != nil {
 				return err
 			}
 		}
-		if err := put("initialize", "7226"); err != nil {
+		if err := k.put("initialize", "7226"); err != nil {
 			return err
 		}
-		if _, err := k.client.KV().Delete("service/batman/leader", nil); err != nil {
-			return err
-		}
-		return put("leader", fmt.Sprintf("pg%d", n))
+		return errors.Join(k.delete("leader"), k.put("leader", fmt.Sprintf("pg%d", n)))
 	})
+}
+
+// member writes the key of member n.
+func (k *keyed) member(n int) error {
+	return k.put(fmt.Sprintf("members/pg%d", n), fmt.Sprintf(`{"conn_url":"postgres://10.0.0.%d:5432/postgres","state":"running","role":"replica"}`, n))
+}
+
+func (k *keyed) put(key, value string) error {
+	_, err := k.client.KV().Put(&api.KVPair{Key: "service/batman/" + key, Value: []byte(value)}, nil)
+	return err
+}
+
+func (k *keyed) delete(key string) error {
+	_, err := k.client.KV().Delete("service/batman/"+key, nil)
+	return err
 }
 
 // shows says whether the file shows member n.

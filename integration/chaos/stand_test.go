@@ -278,8 +278,16 @@ target "exec" "app" {
 // haproxyStand has a real HAProxy in master-worker mode.
 func haproxyStand(t *testing.T) *stand {
 	t.Helper()
+	s, _ := newHAProxy(t, "")
+	return s
+}
+
+// newHAProxy starts it with further vars of its template. Its read-write port is
+// beside.
+func newHAProxy(t *testing.T, vars string) (s *stand, master *haproxy) {
+	t.Helper()
 	ports := servertest.FreePorts(t, 2)
-	s := newStand(t, fmt.Sprintf(`
+	s = newStand(t, fmt.Sprintf(`
 target "haproxy" "lb" {
   template {
     source      = "builtin:haproxy.cfg"
@@ -293,10 +301,11 @@ target "haproxy" "lb" {
     log             = ""
     user            = ""
     group           = ""
+%s
   }
   master_socket = "DIR/master.sock"
 }
-`, ports[0], ports[1]), "haproxy.cfg")
+`, ports[0], ports[1], vars), "haproxy.cfg")
 	program := servertest.Need(t, "haproxy")
 	s.valid = func() error {
 		out, err := exec.Command(program, "-c", "-f", s.files[0]).CombinedOutput()
@@ -318,10 +327,11 @@ target "haproxy" "lb" {
 		return 0, fmt.Errorf("no server named leader in %q: %w", answer, err)
 	}
 	s.firstFile(t)
-	servertest.Start(t, s.as(t, program, "-W", "-S", filepath.Join(s.dir, "master.sock"), "-f", s.files[0]))
+	master = &haproxy{socket: filepath.Join(s.dir, "master.sock"), port: ports[0]}
+	master.process = servertest.Start(t, s.as(t, program, "-W", "-S", master.socket, "-f", s.files[0]))
 	servertest.Eventually(t, "haproxy serves", func() error { _, err := s.serves(); return err })
 	s.learn(t)
-	return s
+	return s, master
 }
 
 // ask says one line to HAProxy's master.

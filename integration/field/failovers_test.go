@@ -25,43 +25,48 @@ func TestFailovers(t *testing.T) {
 		e.end(t)
 	})
 
-	t.Run("the candidate can't be promoted", func(t *testing.T) {
-		e := s.begin(t, settings{})
-		old, next := s.cluster.Leader(t), s.cluster.SyncStandby(t)
-		may := s.promotions(t, next, "refuse")
-		s.ask(t, old, next)
-		s.key(t, next)
-		s.key(t, old)
-		e.writesOn(t, old)
-		if e.followed(t, next) {
-			t.Errorf("%s was followed, and never took a write", next.Name)
-		}
-		may()
-		e.end(t)
-	})
-
-	t.Run("the candidate dies, and a third one leads", func(t *testing.T) {
-		s.synchronous(t, false) // else the third one may not
-		e := s.begin(t, settings{})
-		old, next := s.cluster.Leader(t), s.cluster.Replicas(t)[0]
-		third := s.cluster.Replicas(t)[1]
-		may := s.promotions(t, next, "wait")
-		back := s.promotions(t, old, "refuse")
-		s.ask(t, old, next)
-		s.key(t, next)
-		next.Kill()
-		s.expire(t, next)
-		s.key(t, third)
-		e.writesOn(t, third)
-		if e.followed(t, next) {
-			t.Errorf("%s was followed, and never took a write", next.Name)
-		}
-		may()
-		back()
-		next.Start(t)
-		e.end(t)
-		s.synchronous(t, true)
-	})
+	for name, fail := range map[string]func(t *testing.T, first *servertest.PatroniMember, goOn func()) (mend func()){
+		"the next leader can't be promoted": func(t *testing.T, first *servertest.PatroniMember, goOn func()) func() {
+			mend := s.promotions(t, first, "refuse")
+			goOn()
+			return mend
+		},
+		"the next leader dies before": func(t *testing.T, first *servertest.PatroniMember, goOn func()) func() {
+			first.Kill()
+			s.expire(t, first)
+			return func() {
+				goOn()
+				first.Start(t)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.synchronous(t, false) // else the third one may not lead
+			e := s.begin(t, settings{})
+			old, may := s.cluster.Leader(t), map[*servertest.PatroniMember]func(){}
+			for _, m := range s.cluster.Replicas(t) {
+				may[m] = s.promotions(t, m, "wait")
+			}
+			s.ask(t, old, nil)
+			first := s.newLeader(t, old)
+			e.logs(t, "is=promoting")
+			mend := fail(t, first, may[first])
+			for m, goOn := range may {
+				if m == first {
+					continue
+				}
+				s.key(t, m)
+				goOn()
+				e.writesOn(t, m)
+			}
+			if e.followed(t, first) {
+				t.Errorf("%s was followed, and never took a write", first.Name)
+			}
+			mend()
+			e.end(t)
+			s.synchronous(t, true)
+		})
+	}
 
 	t.Run("a member that is not there", func(t *testing.T) {
 		e := s.begin(t, settings{})

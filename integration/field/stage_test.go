@@ -97,10 +97,15 @@ func (s *stage) expire(t *testing.T, m *servertest.PatroniMember) {
 	})
 }
 
-// ask asks for a switchover as patronictl does, and waits for nothing.
+// ask asks for a switchover as patronictl does, and waits for nothing. Where to is
+// Patroni's choice if it is nil.
 func (s *stage) ask(t *testing.T, from, to *servertest.PatroniMember) {
 	t.Helper()
-	s.consul.Put(t, s.cluster.Key("failover"), fmt.Sprintf(`{"leader":%q,"member":%q}`, from.Name, to.Name))
+	value := fmt.Sprintf(`{"leader":%q}`, from.Name)
+	if to != nil {
+		value = fmt.Sprintf(`{"leader":%q,"member":%q}`, from.Name, to.Name)
+	}
+	s.consul.Put(t, s.cluster.Key("failover"), value)
 }
 
 // newLeader waits until the leader key names another.
