@@ -36,7 +36,7 @@ func TestFailovers(t *testing.T) {
 			s.expire(t, first)
 			return func() {
 				goOn()
-				first.Start(t)
+				first.Start(s.t)
 			}
 		},
 	} {
@@ -47,6 +47,7 @@ func TestFailovers(t *testing.T) {
 			for _, m := range s.cluster.Replicas(t) {
 				may[m] = s.promotions(t, m, "wait")
 			}
+			back := s.promotions(t, old, "refuse") // the third one it is to be
 			s.ask(t, old, nil)
 			first := s.newLeader(t, old)
 			e.logs(t, "is=promoting")
@@ -63,6 +64,7 @@ func TestFailovers(t *testing.T) {
 				t.Errorf("%s was followed, and never took a write", first.Name)
 			}
 			mend()
+			back()
 			e.end(t)
 			s.synchronous(t, true)
 		})
@@ -106,7 +108,7 @@ func TestFailovers(t *testing.T) {
 		e.logs(t, "is=leaderless")
 		e.stays(t, old)
 		for _, m := range s.cluster.Members {
-			m.Start(t)
+			m.Start(s.t)
 		}
 		e.end(t)
 	})

@@ -18,6 +18,7 @@ import (
 
 // stage is what the scenes of a test have in common.
 type stage struct {
+	t       *testing.T // of all scenes: what is started with it outlives each
 	net     *servertest.Network
 	consul  *servertest.ConsulServer
 	store   string // where the machines find it, as host:port
@@ -39,7 +40,7 @@ while test -e "$0.$1.wait"; do sleep 0.05; done
 // newStage starts Consul, three members and the machine of the edge.
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{net: servertest.NewNetwork(t, "10.79.0"), disks: map[string]faulttest.Disk{}}
+	s := &stage{t: t, net: servertest.NewNetwork(t, "10.79.0"), disks: map[string]faulttest.Disk{}}
 	s.consul = servertest.Consul(t, fmt.Sprintf(`addresses { http = "127.0.0.1 %s" }`, s.net.Addr))
 	_, port, err := net.SplitHostPort(s.consul.Addr)
 	if err != nil {
