@@ -17,6 +17,9 @@ const eager = 20 * time.Millisecond
 // After a failure it starts again from revision 0: a store that was away may
 // have been restored from a backup, with its revisions gone back, and would
 // otherwise wait for the old one to come round.
+//
+// For the same reason it starts again when a revision went back: and only what is
+// said then is reported, for the older answer may as well be a stale one.
 func loop(ctx context.Context, store Store, q Query, clear <-chan struct{}, report func(Answer, error) bool) {
 	var after uint64
 	failures, idle := 0, 0
@@ -36,7 +39,8 @@ func loop(ctx context.Context, store Store, q Query, clear <-chan struct{}, repo
 			continue
 		}
 		failures = 0
-		news := report(answer, nil)
+		older := answer.Rev < after
+		news := !older && report(answer, nil)
 		runtime.Gosched() // whoever was told goes first: the next request can wait
 		if after == 0 {
 			select {
@@ -47,15 +51,15 @@ func loop(ctx context.Context, store Store, q Query, clear <-chan struct{}, repo
 		}
 
 		switch {
-		case answer.Rev < after:
-			after, idle = 0, 0
-		case answer.Rev == after && !news:
+		case older || answer.Rev == after && !news:
 			after = 0
 			if time.Since(begun) > eager {
 				idle = 0
 				break
 			}
-			idle++
+			if idle++; older && idle == 1 {
+				break // a restored store is asked at once
+			}
 			if pause(ctx, backoff(idle)) != nil {
 				return
 			}

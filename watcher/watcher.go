@@ -130,7 +130,11 @@ func (w *Watcher) away(q Query, e *entry, err error) {
 		}
 	}
 	e.told = true
-	w.log.Warn("store does not answer, keeping what it said last", "query", q.String(), "error", err, "hint", hint.Of(err))
+	args := []any{"query", q.String(), "error", err}
+	if h := hint.Of(err); h != "" {
+		args = append(args, "hint", h)
+	}
+	w.log.Warn("store does not answer, keeping what it said last", args...)
 }
 
 // back logs that q is confirmed again, if it was logged that it wasn't.

@@ -3,6 +3,7 @@ package watcher
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,6 +146,46 @@ func TestStoreThatDoesNotWaitIsNotHammered(t *testing.T) {
 			s.say("same", 5)
 		}
 		if took := time.Since(begun); took < 5*time.Second { // every other one is asked for afresh, at once
+			t.Errorf("20 answers that did not wait took %v", took)
+		}
+	})
+}
+
+func TestOlderRevisionIsAskedForAfresh(t *testing.T) {
+	watched(t, func(s *script, _ *Watcher, sub *Subscription) {
+		s.say("two", 10)
+		poked(sub)
+		s.say("one", 5)
+		if poked(sub) || sub.Snapshot()[testQuery].Value != "two" {
+			t.Errorf("an answer of an older revision was believed: %+v", sub.Snapshot()[testQuery])
+		}
+		s.say("three", 11) // it was a stale one
+		if !poked(sub) || sub.Snapshot()[testQuery].Value != "three" {
+			t.Errorf("after a stale answer it is %+v", sub.Snapshot()[testQuery])
+		}
+		s.say("one", 5)
+		s.say("one", 5) // it is said to whoever asks afresh: the store was restored
+		if !poked(sub) || sub.Snapshot()[testQuery].Value != "one" {
+			t.Errorf("after a restore it is %+v", sub.Snapshot()[testQuery])
+		}
+		var asked []uint64
+		for len(s.fetches) > 0 {
+			asked = append(asked, <-s.fetches)
+		}
+		if want := []uint64{0, 10, 0, 11, 0, 5}; !slices.Equal(asked, want) {
+			t.Errorf("it asked after %v, want %v", asked, want)
+		}
+	})
+}
+
+func TestStoreWhoseRevisionsSwingIsNotHammered(t *testing.T) {
+	watched(t, func(s *script, _ *Watcher, _ *Subscription) {
+		begun := time.Now()
+		for range 10 {
+			s.say("same", 10)
+			s.say("other", 5)
+		}
+		if took := time.Since(begun); took < 5*time.Second {
 			t.Errorf("20 answers that did not wait took %v", took)
 		}
 	})

@@ -5,8 +5,10 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,28 +18,38 @@ import (
 )
 
 // keyed is a pgbaton that writes the leader's name into a file, on a real Consul
-// in which the test writes the keys of a cluster.
+// in which the test writes the keys of a cluster. Its daemon keeps a history of
+// whom it was told to follow.
 type keyed struct {
 	client *api.Client // the test's own way to Consul
 	dir    string
 	file   string
 	daemon *servertest.Process
+
+	timeline int // of all members, which each new term raises; 0 is not said
+}
+
+// keyedSettings are what differs between them.
+type keyedSettings struct {
+	consul string // further settings of its consul block
+	target string // of its target, in which DIR is its folder; "" is a command that keeps the history
 }
 
 // newKeyed starts it, on the Consul at address, by a command that says where it
-// runs. settings are further ones of its target, in which DIR is its folder.
-func newKeyed(t *testing.T, client *api.Client, address string, command func(args ...string) *exec.Cmd, settings ...string) *keyed {
+// runs.
+func newKeyed(t *testing.T, client *api.Client, address string, command func(args ...string) *exec.Cmd, s keyedSettings) *keyed {
 	t.Helper()
 	dir := t.TempDir()
 	k := &keyed{client: client, dir: dir, file: filepath.Join(dir, "leader")}
-	if len(settings) == 0 {
-		settings = []string{`command = ["true"]`}
+	if s.target == "" {
+		s.target = `command = ["sh", "-c", "cat DIR/leader >> DIR/leader.history; echo >> DIR/leader.history"]`
 	}
 	k.lead(t, 1)
 	config := servertest.File(t, filepath.Join(dir, "pgbaton.hcl"), fmt.Sprintf(`
 state_dir = %q
 consul {
   address = %q
+%[4]s
 }
 cluster "patroni" "main" {
   scope   = "batman"
@@ -46,11 +58,11 @@ cluster "patroni" "main" {
 target "exec" "app" {
   template {
     contents    = "{{ (cluster \"main\").Leader.Name }}"
-    destination = %q
+    destination = %[3]q
   }
-%s
+%[5]s
 }
-`, filepath.Join(dir, "state"), address, k.file, strings.ReplaceAll(strings.Join(settings, "\n"), "DIR", dir)), 0o644)
+`, filepath.Join(dir, "state"), address, k.file, s.consul, strings.ReplaceAll(s.target, "DIR", dir)), 0o644)
 	k.daemon = servertest.Start(t, command(binary, "run", "-config", config))
 	k.follows(t, 1)
 	return k
@@ -60,6 +72,9 @@ target "exec" "app" {
 // of its own: Patroni's vanishes with its session.
 func (k *keyed) lead(t *testing.T, n int) {
 	t.Helper()
+	if k.timeline > 0 {
+		k.timeline++
+	}
 	servertest.Eventually(t, "consul takes the keys of a new leader", func() error {
 		for i := 1; i <= 3; i++ {
 			if err := k.member(i); err != nil {
@@ -75,7 +90,7 @@ func (k *keyed) lead(t *testing.T, n int) {
 
 // member writes the key of member n.
 func (k *keyed) member(n int) error {
-	return k.put(fmt.Sprintf("members/pg%d", n), fmt.Sprintf(`{"conn_url":"postgres://10.0.0.%d:5432/postgres","state":"running","role":"replica"}`, n))
+	return k.put(fmt.Sprintf("members/pg%d", n), fmt.Sprintf(`{"conn_url":"postgres://10.0.0.%d:5432/postgres","state":"running","role":"replica","timeline":%d}`, n, k.timeline))
 }
 
 func (k *keyed) put(key, value string) error {
@@ -105,6 +120,23 @@ func (k *keyed) follows(t *testing.T, n int) {
 			t.Fatalf("pgbaton ended:\n%s", k.daemon.Output())
 		}
 		return k.shows(n)
+	})
+}
+
+// told waits until the daemon was told to follow leaders, one after the other, and
+// nobody else. To follow the same once more is no harm.
+func (k *keyed) told(t *testing.T, leaders []int) {
+	t.Helper()
+	var want []string
+	for _, n := range slices.Compact(slices.Clone(leaders)) {
+		want = append(want, fmt.Sprintf("pg%d", n))
+	}
+	servertest.Eventually(t, "the daemon was told", func() error {
+		content, err := os.ReadFile(k.file + ".history")
+		if have := slices.Compact(strings.Fields(string(content))); err == nil && !slices.Equal(have, want) {
+			err = fmt.Errorf("it was told to follow %v, and had to be told %v", have, want)
+		}
+		return err
 	})
 }
 

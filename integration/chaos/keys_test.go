@@ -24,7 +24,7 @@ import (
 // file is whole at every instant, and shows the last leader in the end.
 func TestFlappingKey(t *testing.T) {
 	consul := servertest.Consul(t)
-	k := newKeyed(t, consul.Client, consul.Addr, beside)
+	k := newKeyed(t, consul.Client, consul.Addr, beside, keyedSettings{})
 	for range rounds(t) {
 		flaps, torn := 40, k.watch(t)
 		beat := time.NewTicker(100 * time.Millisecond)
@@ -85,7 +85,7 @@ func (k *keyed) watch(t *testing.T) (torn func() error) {
 // rendered from a half: the file stays until all of it is known.
 func TestHalfOfTheKeys(t *testing.T) {
 	consul := servertest.Consul(t)
-	k := newKeyed(t, consul.Client, consul.Addr, beside)
+	k := newKeyed(t, consul.Client, consul.Addr, beside, keyedSettings{})
 	stays := func(t *testing.T, n int) {
 		t.Helper()
 		// Whatever was changed before a key that is seen to be there has been seen.
@@ -144,7 +144,7 @@ func TestConsulIsFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := newKeyed(t, client, consul.Addr, beside)
+	k := newKeyed(t, client, consul.Addr, beside, keyedSettings{})
 	leader := 1
 	for round := range rounds(t) {
 		free := crowd(t, consul.Addr)

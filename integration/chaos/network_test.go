@@ -19,7 +19,7 @@ func TestNetwork(t *testing.T) {
 	link := faulttest.NewLink(t, "10.78.0")
 	consul := servertest.Consul(t, fmt.Sprintf(`addresses { http = "127.0.0.1 %s" }`, link.Here))
 	_, port, _ := strings.Cut(consul.Addr, ":")
-	r := newKeyed(t, consul.Client, link.Here+":"+port, link.Command)
+	r := newKeyed(t, consul.Client, link.Here+":"+port, link.Command, keyedSettings{})
 	leader := 1
 	for name, fault := range map[string]struct {
 		cut   bool

@@ -24,7 +24,11 @@ func rounds(t *testing.T) int {
 	return n
 }
 
-var errAgain = errors.New("a file that was right already was written again")
+var (
+	errAgain      = errors.New("a file that was right already was written again")
+	errNoLeader   = errors.New("it has no leader key")
+	errNotRefused = errors.New("nobody is refused")
+)
 
 // errorWith is an error, and what the program said.
 func errorWith(err error, out []byte) error { return fmt.Errorf("%w\n%s", err, out) }

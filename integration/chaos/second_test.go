@@ -22,9 +22,10 @@ func TestSecondFailover(t *testing.T) {
 	step := func(name, file string) string {
 		return fmt.Sprintf(`while grep -qxF \"$(cat %[2]s)\" DIR/hang.%[1]s; do touch DIR/at.%[1]s; sleep 0.02; done`, name, file)
 	}
-	k := newKeyed(t, consul.Client, consul.Addr, beside,
-		fmt.Sprintf(`check = ["sh", "-c", "%s"]`, step("check", "{file:leader}")),
-		fmt.Sprintf(`command = ["sh", "-c", "%s; cp DIR/leader DIR/served.new && mv DIR/served.new DIR/served"]`, step("reload", "DIR/leader")))
+	k := newKeyed(t, consul.Client, consul.Addr, beside, keyedSettings{target: fmt.Sprintf(`
+  check   = ["sh", "-c", "%s"]
+  command = ["sh", "-c", "%s; cp DIR/leader DIR/served.new && mv DIR/served.new DIR/served"]`,
+		step("check", "{file:leader}"), step("reload", "DIR/leader"))})
 	served := func(n int) error {
 		i, err := read(filepath.Join(k.dir, "served"))
 		if err == nil && i.content != fmt.Sprintf("pg%d", n) {

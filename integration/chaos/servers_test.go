@@ -16,7 +16,7 @@ import (
 func TestConsulServers(t *testing.T) {
 	all := t // what a subtest starts ends with it
 	servers := servertest.ConsulServers(t, 3)
-	k := newKeyed(t, servers[1].Client, servers[0].Addr, beside)
+	k := newKeyed(t, servers[1].Client, servers[0].Addr, beside, keyedSettings{})
 	leader := 1
 	moves := func(t *testing.T) {
 		t.Helper()

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
@@ -29,11 +30,14 @@ func (s *Store) instances(q watcher.Query, opts *api.QueryOptions, lookUp lookUp
 	}
 	passingOnly := len(accepted) == 1 && accepted[0] == watcher.Passing
 	entries, meta, err := lookUp(q.Path, q.Options.Tag, passingOnly, opts)
-	if err != nil {
+	if err = errors.Join(err, whole(entries)); err != nil {
 		return nil, meta, err
 	}
 	list := make([]*watcher.Instance, 0, len(entries))
 	for _, e := range entries {
+		if e.Node == nil || e.Service == nil || whole(e.Checks) != nil {
+			return nil, meta, errHole
+		}
 		i := instance(e)
 		if slices.Contains(accepted, i.Status) || slices.Contains(accepted, "any") {
 			list = append(list, i)
@@ -95,7 +99,7 @@ func (s *Store) services(_ watcher.Query, opts *api.QueryOptions) (any, *api.Que
 
 func (s *Store) nodes(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
 	found, meta, err := s.client.Catalog().Nodes(opts)
-	if err != nil {
+	if err = errors.Join(err, whole(found)); err != nil {
 		return nil, meta, err
 	}
 	list := make([]*watcher.NodeInfo, 0, len(found))
@@ -128,6 +132,9 @@ func (s *Store) node(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMe
 	}
 	detail := &watcher.NodeDetail{Node: node(found.Node), Services: make([]*watcher.NodeService, 0, len(found.Services))}
 	for _, v := range found.Services {
+		if v == nil {
+			return nil, meta, errHole
+		}
 		detail.Services = append(detail.Services, &watcher.NodeService{
 			ID: v.ID, Service: v.Service, Tags: tags(v.Tags), Meta: v.Meta, Port: v.Port,
 			Address: v.Address, EnableTagOverride: v.EnableTagOverride,

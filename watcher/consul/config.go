@@ -4,6 +4,7 @@ package consul
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -189,6 +190,14 @@ func (c *Config) Open() (watcher.Store, error) {
 	if conf.Transport.TLSClientConfig, err = clientTLS(conf.TLSConfig); err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
+	if path, is := strings.CutPrefix(conf.Address, "unix://"); is {
+		// Not left to the client, which would make a transport of its own.
+		conf.Address = path
+		conf.Transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "unix", path)
+		}
+	}
+	conf.HttpClient = &http.Client{Transport: limited{conf.Transport}}
 	client, err := api.NewClient(conf)
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("consul: %w", err), "check the consul block and the CONSUL_* environment variables")

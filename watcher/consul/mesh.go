@@ -3,6 +3,7 @@ package consul
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ func (s *Store) partitions(_ watcher.Query, opts *api.QueryOptions) (any, *api.Q
 		return nil, nil, err
 	}
 	found, _, err := s.client.Partitions().List(opts.Context(), opts)
-	if err != nil {
+	if err = errors.Join(err, whole(found)); err != nil {
 		return nil, nil, err
 	}
 	list := make([]*watcher.Partition, 0, len(found))
@@ -30,7 +31,7 @@ func (s *Store) partitions(_ watcher.Query, opts *api.QueryOptions) (any, *api.Q
 
 func (s *Store) peerings(_ watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
 	found, meta, err := s.client.Peerings().List(opts.Context(), opts)
-	if err != nil {
+	if err = errors.Join(err, whole(found)); err != nil {
 		return nil, meta, err
 	}
 	list := make([]*watcher.Peering, 0, len(found))
@@ -81,6 +82,9 @@ func (s *Store) imported(_ watcher.Query, opts *api.QueryOptions) (any, *api.Que
 
 func (s *Store) caRoots(_ watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
 	found, meta, err := s.client.Agent().ConnectCARoots(opts)
+	if err == nil {
+		err = whole(found.Roots)
+	}
 	if err != nil {
 		return nil, meta, err
 	}

@@ -81,6 +81,9 @@ func (s *Store) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 	}
 	answer := watcher.Answer{Presence: watcher.Present, Value: value, Rev: 1}
 	if meta != nil {
+		if err := believed(q, after, meta); err != nil {
+			return watcher.Answer{}, fmt.Errorf("read %s: %w", q, err)
+		}
 		// A prefix that never held a key has index 0, on which nothing blocks.
 		answer.Rev = max(meta.LastIndex, 1)
 		answer.Partial = meta.ResultsFilteredByACLs
@@ -133,7 +136,7 @@ func (s *Store) key(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMet
 func (s *Store) prefix(q watcher.Query, opts *api.QueryOptions) (any, *api.QueryMeta, error) {
 	prefix := strings.TrimPrefix(q.Path, "/")
 	list, meta, err := s.client.KV().List(prefix, opts)
-	if err != nil {
+	if err = errors.Join(err, whole(list)); err != nil {
 		return nil, meta, err
 	}
 	pairs := make([]watcher.Pair, 0, len(list))
