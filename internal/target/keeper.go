@@ -46,6 +46,7 @@ type keeper struct {
 	calm  map[string][]reload.Address // by cluster: whose traffic may have to be held one day
 	held  map[string]Hold
 	spent map[string]bool
+	over  map[string]bool // by cluster: the hold was spent, leadership is steady again, and it is being released
 	tried map[string]bool // by cluster: a hold of it was begun, or there was nothing to hold
 
 	evicted map[string]bool // by cluster: sessions of the leader before were ended
@@ -67,7 +68,7 @@ func newKeeper(spec Spec, folder state.Folder, log hclog.Logger, changed func())
 	spec.Claim(folder)
 	k := &keeper{
 		spec: spec, holder: holder, folder: folder, log: log, changed: changed, trigger: make(chan struct{}, 1),
-		held: map[string]Hold{}, spent: map[string]bool{}, tried: map[string]bool{}, evicted: map[string]bool{}, failed: map[string]int{}, retry: map[string]time.Time{},
+		held: map[string]Hold{}, spent: map[string]bool{}, over: map[string]bool{}, tried: map[string]bool{}, evicted: map[string]bool{}, failed: map[string]int{}, retry: map[string]time.Time{},
 		releasing: map[string]*releasing{},
 	}
 	var before Holds
@@ -96,6 +97,8 @@ func (k *keeper) order(w Wanted, inSync bool) (unsure bool) {
 	for name := range k.spent {
 		if b, known := w.Batons[name]; known && !b.Hold() {
 			delete(k.spent, name)
+			// What is left of the hold is no reason to keep it until the next leader is followed.
+			_, k.over[name] = k.held[name]
 		}
 	}
 	over := func(name string, _ bool) bool {
@@ -104,7 +107,9 @@ func (k *keeper) order(w Wanted, inSync bool) (unsure bool) {
 	}
 	maps.DeleteFunc(k.tried, over)
 	maps.DeleteFunc(k.evicted, over)
-	want := k.spec.orders(w, inSync, k.held, k.spent)
+	held := maps.Clone(k.held)
+	maps.DeleteFunc(held, func(name string, _ Hold) bool { return k.over[name] })
+	want := k.spec.orders(w, inSync, held, k.spent)
 	if w.Frozen {
 		// Nobody would be led on: clients wait for nothing.
 		want, k.why = nil, "frozen by an operator"

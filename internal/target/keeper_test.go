@@ -242,6 +242,19 @@ func TestKeeper(t *testing.T) {
 			k.order(ledIn(cluster.Switching, "pg1", 1), true)
 			expect(t, k, both+"; "+held)
 		},
+		"the deadline, and a leader is confirmed while it is released": func(t *testing.T, k *kept, p *pooler) {
+			p.mu.Lock()
+			p.linger = 2 * time.Second
+			p.mu.Unlock()
+			k.order(ledIn(cluster.Switching, "pg1", 1), true)
+			time.Sleep(61 * time.Second)
+			k.order(ledIn(cluster.Steady, "pg2", 2), false) // confirmed, not followed yet
+			time.Sleep(5 * time.Second)
+			expect(t, k, both) // it is not held twice
+			k.order(ledIn(cluster.Steady, "pg2", 2), false)
+			k.order(ledIn(cluster.Switching, "pg1", 1), true)
+			expect(t, k, both+"; "+held)
+		},
 		"too many clients": func(t *testing.T, k *kept, p *pooler) {
 			k.order(ledIn(cluster.Switching, "pg1", 1), true)
 			expect(t, k, held)

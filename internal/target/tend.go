@@ -220,6 +220,7 @@ func (k *keeper) finish(r *releasing) {
 	}
 	k.mu.Lock()
 	delete(k.held, name)
+	delete(k.over, name)
 	held := maps.Clone(k.held)
 	k.mu.Unlock()
 	if err := k.save(held); err != nil {
