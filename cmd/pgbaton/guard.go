@@ -109,7 +109,7 @@ func guard(ctx context.Context, folder state.Folder, file string, log hclog.Logg
 			return err
 		}
 		pause := guardLooks
-		if overdue(holds, begun) {
+		if overdue(holds, time.Since(begun), time.Now()) {
 			names, err := releaseFile(ctx, folder, file, log)
 			if names != nil {
 				log.Warn("released what was held: its time has passed", "target", holds.Target)
@@ -126,12 +126,13 @@ func guard(ctx context.Context, folder state.Folder, file string, log hclog.Logg
 	}
 }
 
-// overdue says whether the last of the holds should have ended. A clock that was
-// set back since the guard began does not count.
-func overdue(h target.Holds, begun time.Time) bool {
+// overdue says whether the last of the holds should have ended, by a clock that may
+// have been set meanwhile: ran is how long the guard has run, whatever it says. A clock
+// that was set back does not count; one that was set ahead ends a hold early.
+func overdue(h target.Holds, ran time.Duration, now time.Time) bool {
 	longest := time.Duration(0)
 	for _, one := range h.Holds {
 		longest = max(longest, one.Until.Sub(one.Began))
 	}
-	return time.Now().After(until(h).Add(guardLate)) || time.Since(begun) > longest+guardLate+guardFails
+	return now.After(until(h).Add(guardLate)) || ran > longest+guardLate+guardFails
 }

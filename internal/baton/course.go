@@ -126,10 +126,15 @@ func (c *course) news(prev, next cluster.Baton, known bool) {
 	}
 }
 
-// after is a timer for at; nil, and so never ready, for the zero time.
+// after is a timer for at; nil, and so never ready, for the zero time. It may be
+// early, for whoever waits looks at the clock again: a timer knows nothing of one
+// that is set, or that went on while the machine was asleep.
 func after(at time.Time) <-chan time.Time {
 	if at.IsZero() {
 		return nil
 	}
-	return time.After(time.Until(at))
+	return time.After(min(time.Until(at), lookAtClock))
 }
+
+// lookAtClock is how late an hour by the clock may be noticed, if that was set.
+const lookAtClock = time.Second

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -201,4 +202,16 @@ func TestPrefix(t *testing.T) {
 			t.Errorf("prefix is %q, want %q", have, want)
 		}
 	}
+}
+
+// TestTimersLookAtTheClock: a clock that is set moves no timer, and a switchover is
+// scheduled by the clock.
+func TestTimersLookAtTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		<-after(begun.Add(24 * time.Hour))
+		if waited := time.Since(begun); waited > lookAtClock {
+			t.Errorf("the hour of a switchover is looked at after %v", waited)
+		}
+	})
 }

@@ -78,6 +78,10 @@ func newKeeper(spec Spec, folder state.Folder, log hclog.Logger, changed func())
 	}
 	if found && before.Version == HoldsVersion {
 		for _, h := range before.Holds {
+			// A clock that was set back meanwhile makes no hold longer.
+			if last := time.Now().Add(h.Until.Sub(h.Began)); h.Until.After(last) {
+				h.Until = last
+			}
 			k.held[h.Cluster] = h
 			log.Warn("taking over what the last process held", "cluster", h.Cluster, "names", strings.Join(h.Names, ", "), "until", h.Until)
 		}

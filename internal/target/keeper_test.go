@@ -308,6 +308,25 @@ func TestKeeper(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 			expect(t, keep(t, k.folder.Dir, p), both)
 		},
+		"killed, and the clock is set back before the next start": func(t *testing.T, k *kept, p *pooler) {
+			k.order(ledIn(cluster.Switching, "pg1", 1), true)
+			expect(t, k, held)
+			k.end(ErrHandOver)
+			var left Holds
+			if found, err := k.folder.Load("held.test.t", &left); err != nil || !found {
+				t.Fatalf("found %v, error %v", found, err)
+			}
+			left.Holds[0].Began = left.Holds[0].Began.Add(time.Hour)
+			left.Holds[0].Until = left.Holds[0].Until.Add(time.Hour)
+			if err := k.folder.Save("held.test.t", left); err != nil {
+				t.Fatal(err)
+			}
+			next := keep(t, k.folder.Dir, p)
+			time.Sleep(50 * time.Second)
+			expect(t, next, held)
+			time.Sleep(11 * time.Second)
+			expect(t, next, both)
+		},
 		"released by hand": func(t *testing.T, k *kept, p *pooler) {
 			k.order(ledIn(cluster.Switching, "pg1", 1), true)
 			expect(t, k, held)

@@ -103,3 +103,18 @@ func TestGuardLooksAtWhatWasWritten(t *testing.T) {
 		}
 	})
 }
+
+// TestTimersLookAtTheClock: a clock that is set moves no timer.
+func TestTimersLookAtTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		<-after(begun.Add(24 * time.Hour))
+		if waited := time.Since(begun); waited > lookAtClock {
+			t.Errorf("the end of a freeze is looked at after %v", waited)
+		}
+		<-after(time.Now().Add(time.Second))
+		if waited := time.Since(begun); waited != lookAtClock+time.Second {
+			t.Errorf("the next second comes after %v", waited-lookAtClock)
+		}
+	})
+}
