@@ -25,6 +25,7 @@ type keyed struct {
 	dir    string
 	file   string
 	daemon *servertest.Process
+	start  func(t *testing.T)
 
 	timeline int // of all members, which each new term raises; 0 is not said
 }
@@ -63,7 +64,11 @@ target "exec" "app" {
 %[5]s
 }
 `, filepath.Join(dir, "state"), address, k.file, s.consul, strings.ReplaceAll(s.target, "DIR", dir)), 0o644)
-	k.daemon = servertest.Start(t, command(binary, "run", "-config", config))
+	k.start = func(t *testing.T) {
+		t.Helper()
+		k.daemon = servertest.Start(t, command(binary, "run", "-config", config))
+	}
+	k.start(t)
 	k.follows(t, 1)
 	return k
 }

@@ -5,6 +5,7 @@ package hint
 import (
 	"errors"
 	"fmt"
+	"syscall"
 )
 
 type hinted struct {
@@ -22,11 +23,17 @@ func Wrap(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
-// Of returns the outermost hint in err's chain, or "".
+// Of returns the outermost hint in err's chain, or "". What may befall whoever
+// opens something has one of its own.
 func Of(err error) string {
 	var h *hinted
-	if errors.As(err, &h) {
+	switch {
+	case errors.As(err, &h):
 		return h.hint
+	case errors.Is(err, syscall.EMFILE):
+		return "raise the limit of open files: LimitNOFILE in pgbaton's unit"
+	case errors.Is(err, syscall.ENFILE):
+		return "the machine has too many open files: raise fs.file-max"
 	}
 	return ""
 }

@@ -118,7 +118,7 @@ func (l *Loop) run(ctx context.Context, once bool) error {
 			var do Action
 			do, again = Decide(w, settle, l.done, l.tries, now)
 			if w.Frozen {
-				again = l.operator.freeze.Until
+				again = l.operator.freeze.again(now)
 			}
 			if do == Rest && l.inSync(w) {
 				l.source.Rested(w.Hash)

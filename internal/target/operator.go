@@ -74,11 +74,27 @@ func LoadFreeze(folder state.Folder, id string, now time.Time) (f Freeze, frozen
 	found, err := folder.Load(FrozenPrefix+id, &f)
 	switch {
 	case err != nil:
-		return Freeze{Reason: err.Error(), By: "a file that can't be read"}, true
+		f = Freeze{Reason: err.Error(), By: unreadable}
+		if h := hint.Of(err); h != "" {
+			f.Reason += ": " + h
+		}
+		return f, true
 	case !found || f.Over(now):
 		return Freeze{}, false
 	}
 	return f, true
+}
+
+// unreadable is who freezes a target in the place of an operator whose file can't
+// be read.
+const unreadable = "a file that can't be read"
+
+// again is when to look at the freeze anew, at the latest; zero for when it changes.
+func (f Freeze) again(now time.Time) time.Time {
+	if f.By == unreadable && f.Version == 0 {
+		return now.Add(time.Second) // that may have been for the moment
+	}
+	return f.Until
 }
 
 // operator is what an operator wants of the target now.
