@@ -114,6 +114,24 @@ func TestTimeLimitKillsTheWholeTree(t *testing.T) {
 	mustEnd(t, childOf(t, file))
 }
 
+// TestAChildLeavesTheGroup: nobody waits for what left the command's group, which is
+// all that can be done about it.
+func TestAChildLeavesTheGroup(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		file := filepath.Join(t.TempDir(), "pid")
+		script := fmt.Sprintf(`setsid sh -c 'echo $$ >%s; exec sleep 600' & echo started; while [ ! -s %[1]s ]; do :; done; exec sleep 600`, file)
+		c := proc.Command{Args: sh(script), Timeout: time.Second}
+		if alone {
+			c.Confined = &proc.Confinement{}
+		}
+		out, err := proc.Run(t.Context(), c)
+		if !errors.Is(err, proc.ErrTimeout) || proc.SaidNo(err) || out != "started\n" {
+			t.Errorf("alone=%v: output %q, error %v, want a time-out", alone, out, err)
+		}
+		_ = syscall.Kill(childOf(t, file), syscall.SIGKILL)
+	}
+}
+
 func TestContextEndsTheCommand(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	superseded := errors.New("superseded")

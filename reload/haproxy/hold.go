@@ -191,6 +191,8 @@ func (c *conversation) command(commands []string) error {
 // endStranded ends the sessions of old workers that wait for a server which is
 // held there, and always will be.
 func (d *daemon) endStranded(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
 	p, err := d.first(ctx)
 	if err != nil {
 		return d.master.unreachable(err)

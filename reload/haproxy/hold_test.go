@@ -1,6 +1,7 @@
 package haproxy_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -323,3 +324,40 @@ func TestReleaseWhereNobodyListens(t *testing.T) {
 		t.Error("an HAProxy with a PID file alone is a Holder")
 	}
 }
+
+// TestFrozenMaster: HAProxy's master is stopped where it stands, its worker is not.
+// What is asked of it meanwhile is given up, and comes into effect at no later time.
+func TestFrozenMaster(t *testing.T) {
+	b := newBalancer(t)
+	pg1, pg2 := newServe(t, "127.0.0.1:0"), newServe(t, "127.0.0.1:0")
+	content := patient(b.port, pg1.addr, "")
+	want := b.commit(t, content)
+	b.start(t)
+	d := daemon(t, haproxy.Config{MasterSocket: b.socket, Timeout: "300ms"})
+	h, can := reload.As[reload.Holder](d)
+	if !can {
+		t.Fatal("it can't hold")
+	}
+	names := flowing(t, h, pg1)
+	b.process.Signal(t, syscall.SIGSTOP)
+	for what, err := range map[string]error{
+		"follow":  second(d.Follow(t.Context(), b.commit(t, patient(b.port, pg2.addr, "")), reload.Mark{})),
+		"traffic": second(h.Traffic(t.Context(), []reload.Address{pg1.address()})),
+		"hold":    h.Hold(t.Context(), names),
+		"release": h.Release(t.Context(), names),
+	} {
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(hint.Of(err), "does not answer") {
+			t.Errorf("%s: error %v, hint %q", what, err, hint.Of(err))
+		}
+	}
+	ledTo(t, begin(t, b.port), pg1) // the worker goes on
+	b.commit(t, content)
+	b.process.Signal(t, syscall.SIGCONT)
+	servertest.Eventually(t, "the master answers", func() error { return second(d.Follow(t.Context(), want, reload.Mark{})) })
+	if again := flowing(t, h, pg1); !slices.Equal(again, names) {
+		t.Errorf("after it went on flows %v, before it was frozen %v", again, names)
+	}
+	ledTo(t, begin(t, b.port), pg1)
+}
+
+func second[T any](_ T, err error) error { return err }
