@@ -18,7 +18,7 @@ import (
 // Folder is the state folder.
 type Folder struct {
 	Dir  string
-	Open bool // it lies in a closed one, and its files are for every user who may enter that
+	Open bool // it lies in a closed one: its files are for every user who may enter that, and it belongs to whoever has that
 }
 
 // Load reads the file of a name into v. It says whether there is one.
@@ -187,8 +187,29 @@ func (f Folder) Make() error {
 	if err == nil {
 		err = os.Mkdir(f.Dir, f.mode(0o700, 0o755))
 	}
+	if err == nil && f.Open {
+		err = f.give()
+	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return hint.Wrap(fmt.Errorf("make state folder: %w", err), "set state_dir to a folder that pgbaton may write")
+	}
+	return nil
+}
+
+// give gives a folder that root made to whoever has the one above it. It is one by
+// its handle: whoever has that can't put something else in its place.
+func (f Folder) give() error {
+	made, err := os.OpenFile(f.Dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = made.Close() }()
+	above, err := os.Stat(filepath.Dir(f.Dir))
+	if err != nil {
+		return err
+	}
+	if owner := above.Sys().(*syscall.Stat_t); os.Geteuid() == 0 && owner.Uid != 0 {
+		return made.Chown(int(owner.Uid), int(owner.Gid))
 	}
 	return nil
 }

@@ -20,8 +20,9 @@ const (
 
 // Operator is the folder of what operators want, in a state folder. It is one of
 // its own, so that it changes when they want something else, and at no other time.
+// What root writes there a daemon of another user can read, and take away.
 func Operator(f state.Folder) state.Folder {
-	return state.Folder{Dir: filepath.Join(f.Dir, "operator")}
+	return state.Folder{Dir: filepath.Join(f.Dir, "operator"), Open: true}
 }
 
 // OperatorVersion is raised when an older word of an operator can't be understood
