@@ -7,7 +7,10 @@ package baton
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
@@ -107,6 +110,27 @@ func (t *Tracker) Fetch(ctx context.Context, q watcher.Query, after uint64) (wat
 		case <-changed:
 		}
 	}
+}
+
+// Standing is how a cluster stands, for those who look from outside.
+type Standing struct {
+	Definition
+	Baton cluster.Baton
+	Known bool      // its keys were read; else Baton is what the process before remembered
+	Fresh time.Time // when its keys were last confirmed; zero if they never were
+	Err   error     // why they can't be confirmed now; nil if they can
+}
+
+// Standings tells how each cluster stands, in order of their names.
+func (t *Tracker) Standings() []Standing {
+	var all []Standing
+	for _, name := range slices.Sorted(maps.Keys(t.courses)) {
+		c := t.courses[name]
+		c.mu.Lock()
+		all = append(all, Standing{c.def, c.baton, c.answer.Presence == watcher.Present, c.answer.Fresh, c.answer.Err})
+		c.mu.Unlock()
+	}
+	return all
 }
 
 // memoryVersion is raised when an older memory can't be understood any more.

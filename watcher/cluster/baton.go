@@ -28,7 +28,9 @@ type Baton struct {
 	Named     time.Time // when the leader key became what it is
 	Former    *Member   // who led before, until it is known to take writes no more
 	Refused   string    // why a leader that the store names is not believed; "" if it is
+	Doubted   time.Time // when Refused began; zero without it
 	Alarm     string    // who takes writes beside the leader; "" if nobody does
+	Alarmed   time.Time // when Alarm began; zero without it
 	Back      time.Time // when the leader, lost in this term, came back last; zero if it never was
 	Early     bool      // it is lost, and clients had better wait already
 }
@@ -83,7 +85,21 @@ func Next(prev Baton, seen Cluster, policy Policy, ev []Evidence, now time.Time)
 	}
 	next.Early = next.Phase == Lost && policy.EarlyHold && (next.Back.IsZero() || now.Sub(next.Back) > relapse)
 	next.watchFormer(ev, now)
+	next.Doubted = began(prev.Doubted, next.Refused, now)
+	next.Alarmed = began(prev.Alarmed, next.Alarm, now)
 	return next
+}
+
+// began is when something began that is there now if it has a text: before, if it was
+// there before.
+func began(before time.Time, text string, now time.Time) time.Time {
+	switch {
+	case text == "":
+		return time.Time{}
+	case before.IsZero():
+		return now
+	}
+	return before
 }
 
 // consider makes named the confirmed leader if it is one.
