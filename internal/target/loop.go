@@ -51,7 +51,7 @@ type Loop struct {
 func NewLoop(spec Spec, sub *watcher.Subscription, records Records, log hclog.Logger, changed func()) *Loop {
 	return &Loop{
 		spec: spec, source: NewSource(spec, sub), records: records,
-		log: log.With("target", spec.ID()), changed: changed, state: State{ID: spec.ID()},
+		log: log.With("target", spec.ID()), changed: changed, state: State{ID: spec.ID(), Since: time.Now()},
 	}
 }
 
@@ -183,7 +183,7 @@ func (l *Loop) lock(ctx context.Context, once bool) (*os.File, error) {
 			return lock, err
 		}
 		l.trouble("target does not run yet", err)
-		l.set(func(s *State) { s.Err = err })
+		l.set(func(s *State) { s.Err, s.Barred = err, true })
 		select {
 		case <-ctx.Done():
 			return nil, nil
