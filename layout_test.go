@@ -32,6 +32,8 @@ var mayImport = map[string]string{
 	"internal/probe":      "watcher/cluster internal/hint",
 	"internal/state":      "internal/hint",
 	"internal/target":     "watcher watcher/cluster render render/funcs reload internal/state internal/proc internal/hint",
+	"internal/status":     "",
+	"internal/control":    "internal/status internal/state internal/hint",
 	"internal/config":     "watcher render reload internal/secret internal/hint",
 	"cmd/pgbaton":         "*",
 	"internal/faulttest":  "",
