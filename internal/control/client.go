@@ -1,0 +1,129 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/status"
+)
+
+// patience is how long a pgbaton may take to say how it stands.
+const patience = 5 * time.Second
+
+// Client speaks to one running pgbaton.
+type Client struct{ http http.Client }
+
+// Found is a running pgbaton, and how it stands.
+type Found struct {
+	*Client
+	Status status.Status
+}
+
+// Has says whether it has a target of its config under its control.
+func (f Found) Has(id string) bool {
+	return slices.ContainsFunc(f.Status.Targets, func(t status.Target) bool {
+		return t.ID == id && (t.Error == nil || t.Error.Kind != status.KindLocked)
+	})
+}
+
+// Find asks every pgbaton that has a socket in a state folder how it stands. There may
+// be none. An error says that there may be one that can't be asked, and stands beside
+// those that can.
+func Find(ctx context.Context, dir string) (found []Found, err error) {
+	var errs []error
+	for n := 1; n <= most; n++ {
+		c := &Client{}
+		c.http.Transport = &http.Transport{
+			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir, n) },
+			DisableKeepAlives: true,
+		}
+		s, err := c.status(ctx)
+		switch {
+		case err == nil:
+			found = append(found, Found{c, s})
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ECONNREFUSED): // none, or one that was killed
+		case errors.Is(err, fs.ErrPermission):
+			return found, hint.Wrap(fmt.Errorf("%s: %w", dir, fs.ErrPermission), "run it as root, as pgbaton's user, or as a member of the group that the status block of its config names")
+		default:
+			errs = append(errs, fmt.Errorf("the pgbaton that runs does not answer: %w", err))
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+func (c *Client) status(ctx context.Context) (s status.Status, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
+	defer cancel()
+	err = c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
+	if err != nil && ctx.Err() != nil {
+		return s, context.Cause(ctx)
+	}
+	if err == nil && s.Version != status.Version {
+		return s, hint.Wrap(fmt.Errorf("it speaks version %d of its status, this one %d", s.Version, status.Version), "use the pgbaton that runs")
+	}
+	return s, err
+}
+
+// Freeze keeps a target from changing.
+func (c *Client) Freeze(ctx context.Context, w Word) (Reply, error) {
+	return c.say(ctx, "/v1/freeze", w)
+}
+
+// Thaw ends a freeze.
+func (c *Client) Thaw(ctx context.Context, w Word) (Reply, error) { return c.say(ctx, "/v1/thaw", w) }
+
+// Apply returns when what is wanted was applied.
+func (c *Client) Apply(ctx context.Context, w Word) (Reply, error) { return c.say(ctx, "/v1/apply", w) }
+
+func (c *Client) say(ctx context.Context, path string, w Word) (r Reply, err error) {
+	body, err := json.Marshal(w)
+	if err != nil {
+		return r, err
+	}
+	err = c.do(ctx, http.MethodPost, path, body, &r)
+	return r, err
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://pgbaton"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	content, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return json.Unmarshal(content, into)
+	}
+	return refusal(resp.StatusCode, content)
+}
+
+// refusal is the error that a daemon answered with, its sentinel and hint included.
+func refusal(code int, content []byte) error {
+	var r Refusal
+	if err := json.Unmarshal(content, &r); err != nil || r.Error == "" {
+		return fmt.Errorf("answered with %d: %s", code, status.OneLine(string(content)))
+	}
+	err := Because(codes[code], r.Error)
+	if r.Hint != "" {
+		err = hint.Wrap(err, "%s", r.Hint)
+	}
+	return err
+}
