@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/baton"
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/control"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/probe"
 	"github.com/pgbaton/pgbaton/internal/secret"
@@ -36,6 +37,7 @@ type assembly struct {
 	local    *file.Local
 	tracker  *baton.Tracker
 	secrets  *secret.Keeper
+	group    *control.Group // who may use the control socket; nil is none
 }
 
 // load reads a config with the real kinds and templates.
@@ -59,6 +61,11 @@ func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.L
 		return nil, err
 	}
 	a := &assembly{config: c, store: store, local: file.NewLocal(), secrets: secrets}
+	if owners {
+		if a.group, err = groupOf(c.Status); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
+	}
 	holds := slices.ContainsFunc(c.Targets, func(t config.Target) bool { return t.Hold })
 	for _, cl := range c.Clusters {
 		a.clusters = append(a.clusters, definition(cl, owners, holds))
@@ -71,7 +78,7 @@ func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.L
 		return nil, errors.Join(err, a.close())
 	}
 	a.watcher = watcher.New(map[string]watcher.Store{
-		watcher.Catalog:  listening{store, secrets},
+		watcher.Catalog:  newListening(store, secrets),
 		watcher.Local:    a.local,
 		watcher.Clusters: a.tracker,
 	}, log)

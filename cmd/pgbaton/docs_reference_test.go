@@ -14,9 +14,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Masterminds/sprig/v3"
 
+	"github.com/pgbaton/pgbaton/internal/status"
 	"github.com/pgbaton/pgbaton/render/funcs"
 	"github.com/pgbaton/pgbaton/templates"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -70,7 +72,7 @@ func settings(t *testing.T) map[string][]setting {
 	// The common blocks are internal/config's own: they are read from its source.
 	headings := map[string]string{
 		"top": "Top level", "clusterBlock": "cluster", "targetBlock": "target", "MemberAPI": "cluster: api", "MemberSQL": "cluster: sql", "looseBlock": "template", "delimitersBlock": "default_delimiters",
-		"execBlock": "exec", "envBlock": "exec: env", "syslogBlock": "syslog", "logFileBlock": "log_file", "deduplicateBlock": "deduplicate",
+		"execBlock": "exec", "envBlock": "exec: env", "syslogBlock": "syslog", "logFileBlock": "log_file", "deduplicateBlock": "deduplicate", "statusBlock": "status",
 	}
 	paths, err := filepath.Glob("../../internal/config/*.go")
 	if err != nil {
@@ -291,6 +293,48 @@ func TestDocsVars(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// docs/operations.md has every field of the status, in the row of what has it.
+func TestDocsStatus(t *testing.T) {
+	real := map[string][]string{}
+	var walk func(part string, typ reflect.Type)
+	walk = func(part string, typ reflect.Type) {
+		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
+			typ = typ.Elem()
+		}
+		if typ.Kind() != reflect.Struct || typ == reflect.TypeFor[time.Time]() || real[part] != nil {
+			return
+		}
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			real[part] = append(real[part], name)
+		}
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			walk(name, typ.Field(i).Type)
+		}
+	}
+	walk("the whole", reflect.TypeFor[status.Status]())
+	documented := map[string][]string{}
+	for _, table := range docs(t)["docs/operations.md"].tables {
+		if table.header[0] != "part" {
+			continue
+		}
+		for _, row := range table.rows {
+			parts := codes(row[0])
+			if len(parts) == 0 {
+				parts = []string{row[0]}
+			}
+			for _, part := range parts {
+				documented[part] = codes(regexp.MustCompile(`\([^)]*\)`).ReplaceAllString(row[1], ""))
+			}
+		}
+	}
+	sameNames(t, "parts of the status", slices.Collect(maps.Keys(documented)), slices.Collect(maps.Keys(real)))
+	for part, names := range real {
+		sameNames(t, part, documented[part], names)
 	}
 }
 

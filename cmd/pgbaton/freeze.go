@@ -1,46 +1,90 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgbaton/pgbaton/internal/control"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/state"
+	"github.com/pgbaton/pgbaton/internal/status"
 	"github.com/pgbaton/pgbaton/internal/target"
 )
 
-// addressed are targets of a config that is not brought to life: an operator's word needs
-// no store and no daemon.
+// addressed are targets that an operator means: of a config that is not brought to life,
+// or of the pgbatons that run with a state folder. His word needs no store and no daemon.
 type addressed struct {
-	sources sources
-	target  string
+	sources  sources
+	stateDir string
+	target   string
 }
 
 func (a *addressed) bind(cmd *cobra.Command) {
-	configFlag(cmd, &a.sources.paths)
+	cmd.Flags().StringArrayVar(&a.sources.paths, "config", nil, "config `file` or folder; may be repeated")
+	cmd.Flags().StringVar(&a.stateDir, "state-dir", "", "the state folder of the pgbaton that runs, instead of a config")
 	cmd.Flags().StringVar(&a.target, "target", "", "the target, by NAME or KIND.NAME; all by default")
 }
 
-// find lists the IDs of the targets that are meant, and where what is said of them
-// is kept.
-func (a *addressed) find() (ids []string, words, records state.Folder, err error) {
-	c, problems := load(a.sources)
-	if problems.Fatal() {
-		return nil, words, records, problems
+// meant is one of them, and the pgbaton that has it.
+type meant struct {
+	id     string
+	daemon *control.Client // nil: none that can be asked
+}
+
+// find lists the targets that are meant, and the state folder. silent says why a
+// pgbaton that may run can't be asked.
+func (a *addressed) find(cmd *cobra.Command) (list []meant, folder state.Folder, silent, err error) {
+	var ids []string
+	switch {
+	case (a.stateDir == "") == (len(a.sources.paths) == 0):
+		return nil, folder, nil, usage(errors.New("name either -config or -state-dir"), cmd.CommandPath())
+	case a.stateDir != "":
+		folder.Dir = a.stateDir
+	default:
+		c, problems := load(a.sources)
+		if problems.Fatal() {
+			return nil, folder, nil, problems
+		}
+		folder.Dir = c.StateDir
+		for _, t := range c.Targets {
+			ids = append(ids, t.Kind+"."+t.Name)
+		}
 	}
-	for _, t := range c.Targets {
-		ids = append(ids, t.Kind+"."+t.Name)
+	found, silent := control.Find(cmd.Context(), folder.Dir)
+	if a.stateDir != "" {
+		if len(found) == 0 {
+			return nil, folder, nil, cmp.Or(silent, noneRuns(folder.Dir))
+		}
+		for _, f := range found {
+			for _, t := range f.Status.Targets {
+				ids = append(ids, t.ID)
+			}
+		}
 	}
-	ids, err = called(ids, func(id string) string { return id }, a.target)
-	records = state.Folder{Dir: c.StateDir}
-	return ids, target.Operator(records), records, err
+	if ids, err = called(ids, func(id string) string { return id }, a.target); err != nil {
+		return nil, folder, nil, err
+	}
+	for _, id := range ids {
+		m := meant{id: id}
+		for _, f := range found {
+			if f.Has(id) {
+				m.daemon = f.Client
+			}
+		}
+		list = append(list, m)
+	}
+	return list, folder, silent, nil
+}
+
+// noneRuns is the error of a verb that needs a pgbaton that runs.
+func noneRuns(dir string) error {
+	return hint.Wrap(fmt.Errorf("no pgbaton runs with the state folder %s", dir), "start it, or name the config or the state folder of the one that runs")
 }
 
 func freezeVerb(std stdio) *cobra.Command {
@@ -55,22 +99,17 @@ func freezeVerb(std stdio) *cobra.Command {
 			if limit < 0 {
 				return usage(fmt.Errorf("-for %v is no time longer than zero", limit), cmd.CommandPath())
 			}
-			ids, words, _, err := to.find()
+			list, folder, silent, err := to.find(cmd)
 			if err != nil {
 				return err
 			}
-			now := time.Now().UTC().Truncate(time.Second)
-			f := target.Freeze{Version: target.OperatorVersion, Since: now, Reason: reason, By: operatorName()}
-			if limit > 0 {
-				f.Until = now.Add(limit)
-			}
-			for _, id := range ids {
-				if err := words.Save(target.FrozenPrefix+id, f); err != nil {
-					return err
+			return tell(std, list, silent, func(m meant) (control.Reply, error) {
+				if m.daemon != nil {
+					return m.daemon.Freeze(cmd.Context(), control.Word{Target: m.id, For: limit.Seconds(), Reason: reason, Sudo: sudo()})
 				}
-				_, _ = fmt.Fprintf(std.out, "%s: frozen %s\n", id, f)
-			}
-			return nil
+				f := freezeFrom(time.Now(), limit, reason, operatorName())
+				return control.Reply{Done: true, Text: "frozen " + f.String()}, target.Operator(folder).Save(target.FrozenPrefix+m.id, f)
+			})
 		},
 	}
 	to.bind(cmd)
@@ -85,21 +124,18 @@ func thawVerb(std stdio) *cobra.Command {
 		Use:   "thaw",
 		Short: "Let a frozen target change again",
 		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			ids, words, _, err := to.find()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, folder, silent, err := to.find(cmd)
 			if err != nil {
 				return err
 			}
-			for _, id := range ids {
-				if !words.Has(target.FrozenPrefix + id) {
-					continue
+			return tell(std, list, silent, func(m meant) (control.Reply, error) {
+				if m.daemon != nil {
+					return m.daemon.Thaw(cmd.Context(), control.Word{Target: m.id, Sudo: sudo()})
 				}
-				if err := words.Remove(target.FrozenPrefix + id); err != nil {
-					return err
-				}
-				_, _ = fmt.Fprintf(std.out, "%s: thawed\n", id)
-			}
-			return nil
+				done, err := thaw(target.Operator(folder), m.id)
+				return control.Reply{Done: done, Text: "thawed"}, err
+			})
 		},
 	}
 	to.bind(cmd)
@@ -118,29 +154,21 @@ func applyVerb(std stdio) *cobra.Command {
 			if !force {
 				return usage(errors.New("what is wanted is applied by itself; -force applies it whatever a freeze or a guard says"), cmd.CommandPath())
 			}
-			ctx, stop := interruptible(cmd.Context())
-			defer stop()
-			limited, cancel := context.WithTimeout(ctx, timeout)
-			defer cancel()
-			ids, words, records, err := to.find()
+			list, folder, silent, err := to.find(cmd)
 			if err != nil {
 				return err
 			}
-			word := target.Force{Version: target.OperatorVersion, Until: time.Now().Add(timeout).UTC(), By: operatorName()}
-			errs := make([]error, len(ids))
-			var waits sync.WaitGroup
-			for i, id := range ids {
-				waits.Go(func() { errs[i] = forceOne(limited, id, word, words, records) })
-			}
-			waits.Wait()
-			for i, id := range ids {
-				if errs[i] != nil {
-					errs[i] = fmt.Errorf("%s: %w", id, errs[i])
-					continue
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return tell(std, list, silent, func(m meant) (control.Reply, error) {
+				if m.daemon != nil {
+					return m.daemon.Apply(ctx, control.Word{Target: m.id, Timeout: timeout.Seconds(), Sudo: sudo()})
 				}
-				_, _ = fmt.Fprintf(std.out, "%s: applied\n", id)
-			}
-			return errors.Join(errs...)
+				if runs, err := folder.Locked(m.id); err != nil || runs {
+					return control.Reply{}, cmp.Or(err, silent, errors.New("the pgbaton that runs has no control socket; its log says why"))
+				}
+				return control.Reply{}, hint.Wrap(errors.New("no pgbaton runs"), "pgbaton run -once -force")
+			})
 		},
 	}
 	to.bind(cmd)
@@ -149,37 +177,50 @@ func applyVerb(std stdio) *cobra.Command {
 	return cmd
 }
 
-// forceOne asks the pgbaton that runs, and waits until it has obeyed. A word that
-// was not obeyed in time is taken back: it must not surprise anyone later.
-func forceOne(ctx context.Context, id string, word target.Force, words, records state.Folder) error {
-	runs, err := records.Locked(id)
-	if err != nil {
-		return err
+// tell says a word of each target, all at once, and prints what came of it. silent
+// explains a failure where the pgbaton that runs could not be asked.
+func tell(std stdio, list []meant, silent error, say func(meant) (control.Reply, error)) error {
+	replies, errs := make([]control.Reply, len(list)), make([]error, len(list))
+	var waits sync.WaitGroup
+	for i, m := range list {
+		waits.Go(func() { replies[i], errs[i] = say(m) })
 	}
-	if !runs {
-		return hint.Wrap(errors.New("no pgbaton runs"), "pgbaton run -once -force")
-	}
-	name := target.ForcePrefix + id
-	if err := words.Save(name, word); err != nil {
-		return err
-	}
-	for words.Has(name) {
-		select {
-		case <-ctx.Done():
-			return errors.Join(hint.Wrap(&exitError{exitWaiting, errors.New("not applied in time")}, "its log says why"), words.Remove(name))
-		case <-time.After(50 * time.Millisecond):
+	waits.Wait()
+	failed := false
+	for i, m := range list {
+		switch {
+		case errs[i] != nil:
+			failed = failed || m.daemon == nil
+			errs[i] = answered(m.id, errs[i])
+		case replies[i].Done:
+			_, _ = fmt.Fprintf(std.out, "%s: %s\n", m.id, status.OneLine(replies[i].Text))
 		}
 	}
-	return nil
+	if failed && silent != nil {
+		errs = append(errs, silent)
+	}
+	return errors.Join(errs...)
 }
 
-// operatorName is who gives the word.
-func operatorName() string {
-	if name := os.Getenv("SUDO_USER"); name != "" {
-		return name
+// answered is what a pgbaton answered of a target, as an error with its exit code.
+func answered(id string, err error) error {
+	err = hint.Wrap(fmt.Errorf("%s: %w", id, err), "%s", hint.Of(err))
+	switch {
+	case errors.Is(err, control.ErrTimeout):
+		return &exitError{exitWaiting, err}
+	case errors.Is(err, control.ErrRefused):
+		return &exitError{exitRefused, err}
 	}
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprintf("user %d", os.Getuid())
+	return err
 }
+
+// sudo is who became root by sudo; "" is nobody.
+func sudo() string {
+	if os.Getuid() != 0 {
+		return ""
+	}
+	return os.Getenv("SUDO_USER")
+}
+
+// operatorName is who gives a word that no daemon hears yet.
+func operatorName() string { return control.Named(os.Getuid(), sudo()) }

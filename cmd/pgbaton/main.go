@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
 	root.AddCommand(
 		runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
-		holdVerb(std), releaseVerb(std), guardVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std),
+		holdVerb(std), releaseVerb(std), guardVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std), statusVerb(std),
 	)
 	cmd, err := root.ExecuteContextC(ctx)
 	// cobra has no types for these.
@@ -105,6 +105,9 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
+
+// errShown ends a verb whose output says all that is wrong.
+var errShown = errors.New("see above")
 
 func usage(err error, command string) error {
 	return &exitError{exitUsage, hint.Wrap(err, "%s -help", command)}
@@ -144,7 +147,7 @@ func report(w io.Writer, err error) int {
 		}
 		return code
 	}
-	if code == exitChanges {
+	if code == exitChanges || errors.Is(err, errShown) {
 		return code
 	}
 	for _, one := range flatten(err) {

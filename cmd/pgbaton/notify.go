@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -12,9 +13,9 @@ import (
 
 // notifier tells systemd how we are. Without NOTIFY_SOCKET it tells nobody.
 type notifier struct {
-	log    hclog.Logger
-	last   string
-	ticker *time.Ticker
+	log     hclog.Logger
+	last    string
+	tickers []*time.Ticker
 }
 
 func newNotifier(log hclog.Logger) *notifier { return &notifier{log: log} }
@@ -60,12 +61,26 @@ func (n *notifier) watchdog() <-chan time.Time {
 	if err != nil || interval <= 0 {
 		return nil
 	}
-	n.ticker = time.NewTicker(interval / 2)
-	return n.ticker.C
+	return n.every(interval / 2)
+}
+
+// again ticks when the status is to be looked at again: not everything in it tells when
+// it changes. It never does if nobody hears it.
+func (n *notifier) again() <-chan time.Time {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return nil
+	}
+	return n.every(5 * time.Second)
+}
+
+func (n *notifier) every(interval time.Duration) <-chan time.Time {
+	t := time.NewTicker(interval)
+	n.tickers = append(n.tickers, t)
+	return t.C
 }
 
 func (n *notifier) close() {
-	if n.ticker != nil {
-		n.ticker.Stop()
+	for _, t := range n.tickers {
+		t.Stop()
 	}
 }

@@ -169,7 +169,11 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	}
 	defer remove()
 
-	d := &daemon{log: log, secrets: std.secrets, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil), signals: signals}
+	shown := newStanding(from)
+	d := &daemon{
+		log: log, secrets: std.secrets, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil), signals: signals,
+		shown: shown, doors: doors{log: log, shown: shown},
+	}
 	defer d.notify.close()
 	defer func() { d.child.stop() }()
 	d.forward(c)
@@ -178,9 +182,10 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 		return err
 	}
 	d.start(ctx, a)
+	d.doors.adjust(ctx, a)
 	log.Info("running", "version", versionText(), "targets", len(c.Targets), "clusters", len(c.Clusters), "store", c.Store.Kind)
 	d.notify.ready(d.status())
-	watchdog := d.notify.watchdog()
+	watchdog, refresh := d.notify.watchdog(), d.notify.again()
 	for {
 		select {
 		case s := <-signals:
@@ -195,16 +200,18 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 			log.Info("stopping", "signal", s.String())
 			d.notify.stopping()
 			d.child.stop() // first: it may still need what is rendered
-			return d.stop(nil)
+			return d.end()
 		case err := <-d.child.Over():
 			log.Info("stopping", "reason", "the child process is over")
 			d.notify.stopping()
-			return errors.Join(childError(err), d.stop(nil))
+			return errors.Join(childError(err), d.end())
 		case <-ctx.Done():
-			return d.stop(nil)
+			return d.end()
 		case <-d.changed:
 			d.notify.status(d.status())
 			d.child.sync(d.loops)
+		case <-refresh:
+			d.notify.status(d.status())
 		case <-watchdog:
 			d.notify.alive()
 		}
@@ -228,6 +235,8 @@ type daemon struct {
 	group   *errgroup.Group
 	current *assembly
 	child   *minder // nil if there is none
+	shown   *standing
+	doors   doors
 	signals chan<- os.Signal
 }
 
@@ -267,6 +276,19 @@ func (d *daemon) start(ctx context.Context, a *assembly) {
 		d.loops = append(d.loops, loop)
 		d.group.Go(func() error { return loop.Run(ctx) })
 	}
+	d.shown.take(a, d.loops)
+}
+
+// end ends the daemon: nobody is answered any more, and the running config stops.
+func (d *daemon) end() error {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		d.doors.close()
+	}()
+	err := d.stop(nil)
+	<-closed
+	return err
 }
 
 // stop ends the running config, within stopLimit. With target.ErrHandOver as
@@ -290,20 +312,24 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 	c, problems := load(from)
 	warn(d.log, problems)
 	if problems.Fatal() {
+		d.shown.refuse("pgbaton check says what is wrong with it")
 		d.log.Error("config refused, the old one stays", "problems", len(problems))
 		return
 	}
 	// Opening comes first: what can't be opened must not cost what runs.
 	a, err := assemble(c, true, d.secrets, d.log)
 	if err != nil {
+		d.shown.refuse("what it names can't be opened; the log says what")
 		d.log.Error("config refused, the old one stays", "error", err, "hint", hint.Of(err))
 		return
 	}
+	d.shown.keep()
 	if err := d.stop(target.ErrHandOver); err != nil {
 		d.log.Error("stopping the old config", "error", err)
 	}
 	d.log.SetLevel(hclog.LevelFromString(c.LogLevel))
 	d.start(ctx, a)
+	d.doors.adjust(ctx, a)
 	if old := d.child; old == nil || !reflect.DeepEqual(old.exec, c.Exec) {
 		d.child = mind(ctx, c.Exec, d.log, old)
 		d.forward(c)
@@ -312,20 +338,4 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 }
 
 // status is one line for systemctl status.
-func (d *daemon) status() string {
-	inSync, trouble := 0, ""
-	for _, l := range d.loops {
-		s := l.State()
-		switch {
-		case s.InSync:
-			inSync++
-		case trouble == "" && s.Frozen != "":
-			trouble = fmt.Sprintf("; %s is frozen %s", s.ID, s.Frozen)
-		case trouble == "" && s.Err != nil:
-			trouble = fmt.Sprintf("; %s: %v", s.ID, s.Err)
-		case trouble == "" && s.Waiting != "":
-			trouble = fmt.Sprintf("; %s waits for %s", s.ID, s.Waiting)
-		}
-	}
-	return d.secrets.Hide(fmt.Sprintf("%d of %d targets in sync%s", inSync, len(d.loops), trouble))
-}
+func (d *daemon) status() string { return d.shown.Status().Line }

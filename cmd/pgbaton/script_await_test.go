@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,20 @@ func awaits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	content, err := os.ReadFile(path)
 	ts.Fatalf("%s does not hold %q after a minute: %v\n%s", args[0], want, err, content)
+}
+
+// prints PATTERN PROGRAM ARGS… runs a program again and again until a line that it prints
+// matches, whatever its exit code.
+func prints(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		_ = ts.Exec(args[1], args[2:]...)
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("it did not print %s within a minute", args[0])
 }
 
 // signals NAME PIDFILE sends a signal to the process that wrote a PID file.

@@ -31,6 +31,7 @@ func TestScripts(t *testing.T) {
 			"exits":   exits,
 			"append":  appendLine,
 			"awaits":  awaits,
+			"prints":  prints,
 			"signals": signals,
 		},
 	})

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"hash/maphash"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/secret"
@@ -37,10 +39,26 @@ func learn(c *config.Config, secrets *secret.Keeper) {
 type listening struct {
 	watcher.Store
 	secrets *secret.Keeper
+
+	mu      sync.Mutex
+	seed    maphash.Seed
+	learned map[string]uint64 // by key: a hash of the value that was looked through last
+}
+
+func newListening(s watcher.Store, secrets *secret.Keeper) *listening {
+	return &listening{Store: s, secrets: secrets, seed: maphash.MakeSeed(), learned: map[string]uint64{}}
+}
+
+// Budget implements watcher.Limited: it is the store's.
+func (l *listening) Budget() int {
+	if s, is := l.Store.(watcher.Limited); is {
+		return s.Budget()
+	}
+	return 0
 }
 
 // Fetch implements watcher.Store.
-func (l listening) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
+func (l *listening) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
 	a, err := l.Store.Fetch(ctx, q, after)
 	switch v := a.Value.(type) {
 	case watcher.Pair:
@@ -53,7 +71,17 @@ func (l listening) Fetch(ctx context.Context, q watcher.Query, after uint64) (wa
 	return a, err
 }
 
-func (l listening) pair(p watcher.Pair) {
+// pair looks through a value that is another than the last one of its key: a
+// heartbeat brings a hundred that are not.
+func (l *listening) pair(p watcher.Pair) {
+	sum := maphash.String(l.seed, p.Value)
+	l.mu.Lock()
+	last, known := l.learned[p.Path]
+	l.learned[p.Path] = sum
+	l.mu.Unlock()
+	if known && last == sum {
+		return
+	}
 	if secret.Names(path.Base(p.Path)) {
 		l.secrets.Know(p.Value)
 	}

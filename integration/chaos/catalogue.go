@@ -38,6 +38,7 @@ var Catalogue = []Group{
 		{"a day of changes", "heartbeats, moves, restarts of Consul and SIGHUP, in a minute", "no growth of memory, files and threads", "integration/chaos", "^TestSoak$"},
 		{"more clusters than the agent allows connections", "300 on plain HTTP, the agent as it is by default; a restart on top", "all followed, on 100 connections", "watcher/consul", "^TestFleetOnPlainHTTP$"},
 		{"a token that may read each cluster, and nothing wider", "ACL, with and without enable_key_list_policy", "all followed", "watcher/consul", "^TestFleetWithNarrowRights$"},
+		{"agent frozen, then killed, seen from outside", "SIGSTOP; SIGKILL", "status says since when the data is stale; not ready meanwhile", "integration", "^TestStatusOfAStoreThatIsAway$"},
 		{"certificate expired", "expired certificates of client and server", "the last answer stays; replaced ones are used", "watcher/consul", "^TestCertificatesExpire$"},
 	}},
 	{"Leadership", []Fault{
@@ -76,6 +77,9 @@ var Catalogue = []Group{
 		{"killed while it holds traffic, started again", "SIGKILL, start", "the next one takes the hold over", "integration", "^TestWaysOutOfAHold$/^kill_-9,_and_the_next_start$"},
 		{"the store is away while it holds traffic", "SIGSTOP of Consul", "released at the deadline", "integration", "^TestWaysOutOfAHold$/^the_store_is_away$"},
 		{"started twice", "a second pgbaton on the same console", "the second one is refused to hold", "integration", "^TestWaysOutOfAHold$/^a_second_pgbaton$"},
+		{"killed, its control socket left behind", "SIGKILL, start", "the next one takes it over", "integration", "^TestSocketOfAKilledOne$"},
+		{"connections that say nothing, or half of something, as it ends", "40 of them, and an operator who waits", "it ends within 5 s; a word that nobody waits for is taken back", "integration", "^TestStopsWithOpenConnections$"},
+		{"the port of its status listener is taken", "a listener in its place, over SIGHUP", "the targets go on; opened once the port is free", "integration", "^TestStatusOverAReload$"},
 		{"started twice on the same state", "a second pgbaton on the same target", "the second one changes nothing", "internal/target", "^TestSecondPgbatonIsRefused$"},
 	}},
 	{"Field", []Fault{

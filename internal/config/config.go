@@ -28,6 +28,7 @@ type Config struct {
 	Store     Store
 	Clusters  []Cluster
 	Targets   []Target
+	Status    Status
 
 	PIDFile      string    // where the process ID is kept; "" is nowhere
 	Exec         *Exec     // runs once all targets are in sync, and is told when they changed; nil is none
@@ -148,6 +149,7 @@ type top struct {
 	StateDir  string         `hcl:"state_dir,optional"`
 	Clusters  []clusterBlock `hcl:"cluster,block"`
 	Targets   []targetBlock  `hcl:"target,block"`
+	Status    []statusBlock  `hcl:"status,block"`
 
 	// What consul-template's configs have beside.
 	Loose        []looseBlock       `hcl:"template,block"`
@@ -193,7 +195,7 @@ func (l *loader) decode(first string, body hcl.Body) *Config {
 		t.LogLevel = "error" // consul-template's word
 	}
 	c := &Config{
-		LogLevel: cmp.Or(t.LogLevel, "info"), LogFormat: t.LogFormat, StateDir: cmp.Or(t.StateDir, stateDir()),
+		LogLevel: cmp.Or(t.LogLevel, "info"), LogFormat: t.LogFormat, StateDir: cmp.Or(t.StateDir, StateDir()),
 	}
 	if a := content.Attributes["state_dir"]; a != nil {
 		dir, err := besides(a.Range, c.StateDir)
@@ -211,6 +213,7 @@ func (l *loader) decode(first string, body hcl.Body) *Config {
 		c.Targets = append(c.Targets, l.target(b))
 	}
 	c.Targets = append(c.Targets, l.loose(t, c.Store.Environment())...)
+	c.Status = l.status(t.Status)
 	l.process(content, t, c)
 	l.checkNames(c, first)
 	return c
@@ -314,15 +317,18 @@ func (l *loader) checkNames(c *Config, first string) {
 	}
 }
 
-// stateDir is where records belong: the system's folder for root, the user's
+// SystemStateDir is where root's records belong.
+const SystemStateDir = "/var/lib/pgbaton"
+
+// StateDir is where records belong unless a config says something else: the system's folder for root, the user's
 // own for anybody else.
-func stateDir() string {
+func StateDir() string {
 	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" { // systemd's StateDirectory=
 		first, _, _ := strings.Cut(dir, ":")
 		return first
 	}
 	if os.Geteuid() == 0 {
-		return "/var/lib/pgbaton"
+		return SystemStateDir
 	}
 	base := os.Getenv("XDG_STATE_HOME")
 	if base == "" {
