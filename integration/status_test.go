@@ -252,7 +252,7 @@ func TestOperatorsByTheirUsers(t *testing.T) {
 	as := func(cred *syscall.Credential, args ...string) (string, error) {
 		cmd := exec.Command(binary, append(args, "-state-dir", filepath.Join(dir, "state"))...)
 		cmd.Dir = "/"
-		cmd.Env = []string{"SUDO_USER=alice"}
+		cmd.Env = []string{"SUDO_USER=alice", "GORACE=atexit_sleep_ms=0"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 		out, err := cmd.CombinedOutput()
 		return string(out), err

@@ -114,7 +114,7 @@ func peer(t *testing.T, dir string, uid, gid uint32, groups ...uint32) string {
 	}
 	cmd := exec.Command(program)
 	cmd.Dir = "/"
-	cmd.Env = []string{asPeer + "=" + dir}
+	cmd.Env = []string{asPeer + "=" + dir, "GORACE=atexit_sleep_ms=0"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
