@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -311,7 +312,7 @@ func storeStatus(name string, h watcher.Health) status.Store {
 func groupOf(s config.Status) (*control.Group, error) {
 	id, err := render.GroupID(s.Group)
 	if err != nil {
-		return nil, hint.Wrap(err, "create it, or correct group in the status block")
+		return nil, hint.Wrap(fmt.Errorf("status: %w", err), "create it, or correct group in the status block")
 	}
 	if id == nil {
 		return nil, nil
