@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	stdlog "log"
+	stdlog "log" //nolint:depguard // libraries use it
 	"log/syslog"
 	"os"
 	"path/filepath"

@@ -3,7 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
-	stdlog "log"
+	stdlog "log" //nolint:depguard // libraries use it
 	"os"
 	"path/filepath"
 	"strings"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,14 +14,13 @@ import (
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
-// TestExhausted uses up what the leader has, while clients write.
-func TestExhausted(t *testing.T) {
-	s := newStage(t)
+// exhausted uses up what the leader has, while clients write.
+func exhausted(t *testing.T, s *stage) {
 
 	t.Run("the leader's connections", func(t *testing.T) {
 		e := s.begin(t, settings{})
 		leader := s.cluster.Leader(t)
-		free := s.crowd(t, leader)
+		all := crowded(t, leader)
 		if failed := e.writers.Failures(); len(failed) > 0 {
 			t.Errorf("clients noticed: %v", failed)
 		}
@@ -31,7 +31,7 @@ func TestExhausted(t *testing.T) {
 		if failed := e.writers.Failures(); len(failed) > 0 || e.said("traffic held") > 0 || e.said("is=lost") > 0 {
 			t.Errorf("a full server was taken for a dead one: %v\n%s", failed, e.daemon.Output())
 		}
-		free()
+		all.leave()
 		servertest.Eventually(t, "pgbaton watches over the leader again", func() error {
 			if n := logins(t, leader); n == 0 {
 				return errors.New("it has no login")
@@ -44,15 +44,19 @@ func TestExhausted(t *testing.T) {
 	t.Run("the next leader's connections", func(t *testing.T) {
 		e := s.begin(t, settings{cluster: `confirm = ["sql"]`})
 		old, next := s.cluster.Leader(t), s.cluster.SyncStandby(t)
-		free := s.crowd(t, next)
+		all := crowded(t, next)
 		s.cluster.Switchover(t, next)
 		e.logs(t, "is=promoting")
 		servertest.Eventually(t, next.Name+" takes writes", func() error {
 			var recovery bool
-			return errors.Join(s.crowds(t, "SELECT pg_is_in_recovery()", &recovery), errIf(recovery, "it is in recovery"))
+			err := all.ask(t, "SELECT pg_is_in_recovery()", &recovery)
+			if err == nil && recovery {
+				err = errors.New("it is in recovery")
+			}
+			return err
 		})
 		e.stays(t, old)
-		free()
+		all.leave()
 		e.confirms(t, next, "sql")
 		e.writesOn(t, next)
 		e.end(t)
@@ -64,6 +68,9 @@ func TestExhausted(t *testing.T) {
 		free := s.disks[old.Name].Fill(t)
 		servertest.Eventually(t, old.Name+" has no place for its log", func() error { return noPlace(t, old) })
 		s.key(t, next)
+		if !strings.Contains(old.Output(), "No space left on device") {
+			t.Errorf("it was something else:\n%s", old.Output())
+		}
 		e.writesOn(t, next)
 		free()
 		e.end(t)
@@ -76,34 +83,28 @@ func noPlace(t *testing.T, m *servertest.PatroniMember) error {
 	defer cancel()
 	conn, err := pgx.Connect(ctx, m.SocketURL())
 	if err != nil {
-		return nil //nolint:nilerr // it is down already
+		return nil // it is down already
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	_, err = conn.Exec(ctx, "SET synchronous_commit = off; SELECT pg_logical_emit_message(true, 'fill', repeat('x', 1000)), pg_switch_wal()")
-	if err == nil || conn.IsClosed() && err != nil {
-		return errIf(err == nil, "it still has")
+	switch {
+	case err == nil:
+		return errors.New("it still has")
+	case conn.IsClosed():
+		return nil // it has panicked
 	}
 	return err
 }
 
-func errIf(is bool, what string) error {
-	if is {
-		return errors.New(what)
-	}
-	return nil
-}
+// crowd is all the connections that a server has.
+type crowd struct{ conns []*pgx.Conn }
 
-// crowd takes every connection that a server has, pgbaton's own included.
-func (s *stage) crowd(t *testing.T, m *servertest.PatroniMember) (free func()) {
+// crowded takes every connection of a server, pgbaton's own included, until they
+// leave.
+func crowded(t *testing.T, m *servertest.PatroniMember) *crowd {
 	t.Helper()
-	var conns []*pgx.Conn
-	free = func() {
-		for _, c := range conns {
-			_ = c.Close(context.Background())
-		}
-		conns = nil
-	}
-	t.Cleanup(free)
+	c := &crowd{}
+	t.Cleanup(c.leave)
 	servertest.Eventually(t, m.Name+" is full", func() error {
 		for {
 			conn, err := pgx.Connect(t.Context(), m.SocketURL())
@@ -114,17 +115,28 @@ func (s *stage) crowd(t *testing.T, m *servertest.PatroniMember) (free func()) {
 			if err != nil {
 				return err
 			}
-			conns = append(conns, conn)
+			c.conns = append(c.conns, conn)
 		}
-		var mine int
-		err := conns[0].QueryRow(t.Context(), "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'pgbaton'").Scan(&mine)
-		if err == nil && mine > 0 {
-			err = fmt.Errorf("pgbaton has %d logins", mine)
+		var theirs int
+		err := c.ask(t, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'pgbaton'", &theirs)
+		if err == nil && theirs > 0 {
+			err = fmt.Errorf("pgbaton had %d logins", theirs)
 		}
 		return err
 	})
-	s.crowds = func(t *testing.T, query string, to any) error { return conns[0].QueryRow(t.Context(), query).Scan(to) }
-	return free
+	return c
+}
+
+// ask reads one value by a connection that is there.
+func (c *crowd) ask(t *testing.T, sql string, to any) error {
+	return c.conns[0].QueryRow(t.Context(), sql).Scan(to)
+}
+
+func (c *crowd) leave() {
+	for _, conn := range c.conns {
+		_ = conn.Close(context.Background())
+	}
+	c.conns = nil
 }
 
 // logins counts pgbaton's own on a server.

@@ -8,9 +8,8 @@ import (
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
-// TestFailovers lets failovers go wrong while clients write.
-func TestFailovers(t *testing.T) {
-	s := newStage(t)
+// failovers lets failovers go wrong while clients write.
+func failovers(t *testing.T, s *stage) {
 
 	t.Run("the promotion takes its time", func(t *testing.T) {
 		e := s.begin(t, settings{})

@@ -15,10 +15,9 @@ import (
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
-// TestLines makes the lines of pgbaton's machine bad ones while the leader moves.
+// badLines makes the lines of pgbaton's machine bad ones while the leader moves.
 // Where anything gets through it is followed; where nothing does, once it is mended.
-func TestLines(t *testing.T) {
-	s := newStage(t)
+func badLines(t *testing.T, s *stage) {
 	store, members := s.lines(t)
 	all := append([]*line{store}, members...)
 	for _, bad := range []struct {
@@ -32,7 +31,7 @@ func TestLines(t *testing.T) {
 			`{"type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":100}}`,
 		}, false},
 		{"slow close", all, []string{`{"type":"slow_close","attributes":{"delay":2000}}`}, false},
-		{"slices", all, []string{`{"type":"slicer","attributes":{"average_size":64,"size_variation":32,"delay":1000}}`}, false},
+		{"slices", all, []string{`{"type":"slicer","attributes":{"average_size":256,"size_variation":128,"delay":1000}}`}, false},
 		{"ends after some bytes", []*line{store}, []string{`{"type":"limit_data","attributes":{"bytes":20000}}`}, false},
 		{"open, and nothing comes", []*line{store}, []string{`{"type":"timeout","attributes":{"timeout":0}}`}, true},
 	} {

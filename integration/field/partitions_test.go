@@ -6,9 +6,8 @@ import (
 	"github.com/pgbaton/pgbaton/internal/faulttest"
 )
 
-// TestPartitions cuts lines between machines while clients write.
-func TestPartitions(t *testing.T) {
-	s := newStage(t)
+// partitions cuts lines between machines while clients write.
+func partitions(t *testing.T, s *stage) {
 
 	t.Run("pgbaton's machine is cut off", func(t *testing.T) {
 		e := s.begin(t, settings{})

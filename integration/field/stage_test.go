@@ -26,8 +26,6 @@ type stage struct {
 	disks   map[string]faulttest.Disk // by member: what its data folder is on
 	gate    string                    // what a member asks before it is promoted
 	edge    *servertest.Host          // the machine of pgbaton and pgbouncer
-
-	crowds func(t *testing.T, query string, to any) error // asks a server that is full
 }
 
 // gate lets a member be promoted, or keeps it waiting while a file is there, or

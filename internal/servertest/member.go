@@ -63,6 +63,9 @@ func (m *PatroniMember) Namespace() string {
 	return m.host.Namespace
 }
 
+// Output is what Patroni and its PostgreSQL printed since Patroni was started last.
+func (m *PatroniMember) Output() string { return m.proc.Output() }
+
 // Kill ends Patroni and PostgreSQL at once, as a crash of the machine does. The
 // connections of clients are reset, for the kernel lives.
 func (m *PatroniMember) Kill() {
