@@ -49,6 +49,9 @@ func Find(ctx context.Context, dir string) (found []Found, err error) {
 			DisableKeepAlives: true,
 		}
 		s, err := c.status(ctx)
+		for tries := 0; tries < 3 && ended(err); tries++ {
+			s, err = c.status(ctx)
+		}
 		switch {
 		case err == nil:
 			found = append(found, Found{c, s})
@@ -60,6 +63,12 @@ func Find(ctx context.Context, dir string) (found []Found, err error) {
 		}
 	}
 	return found, errors.Join(errs...)
+}
+
+// ended says whether a pgbaton ended while it was asked: if it is asked again it is
+// not there, or the next one is.
+func ended(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func (c *Client) status(ctx context.Context) (s status.Status, err error) {

@@ -218,6 +218,29 @@ func TestClientGoesAway(t *testing.T) {
 	}
 }
 
+// One that ends while it is asked is not there.
+func TestEndsWhileItIsAsked(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Listen(t.Context(), state.Folder{Dir: dir}, nil, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			err = errors.Join(l.Close(), c.Close())
+		}
+		ends <- err
+	}()
+	if found, err := Find(t.Context(), dir); err != nil || len(found) != 0 {
+		t.Errorf("found %+v, %v", found, err)
+	}
+	if err := <-ends; err != nil {
+		t.Error(err)
+	}
+}
+
 // Several share a folder, each by a socket of its own. What a killed one left is taken
 // over, and what is not one's own is left alone.
 func TestNames(t *testing.T) {
