@@ -16,7 +16,6 @@ import (
 
 // exhausted uses up what the leader has, while clients write.
 func exhausted(t *testing.T, s *stage) {
-
 	t.Run("the leader's connections", func(t *testing.T) {
 		e := s.begin(t, settings{})
 		leader := s.cluster.Leader(t)

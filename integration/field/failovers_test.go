@@ -10,7 +10,6 @@ import (
 
 // failovers lets failovers go wrong while clients write.
 func failovers(t *testing.T, s *stage) {
-
 	t.Run("the promotion takes its time", func(t *testing.T) {
 		e := s.begin(t, settings{})
 		old, next := s.cluster.Leader(t), s.cluster.SyncStandby(t)

@@ -8,7 +8,6 @@ import (
 
 // partitions cuts lines between machines while clients write.
 func partitions(t *testing.T, s *stage) {
-
 	t.Run("pgbaton's machine is cut off", func(t *testing.T) {
 		e := s.begin(t, settings{})
 		old, next := s.cluster.Leader(t), s.cluster.SyncStandby(t)
