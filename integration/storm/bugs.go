@@ -20,7 +20,7 @@ type Edit struct{ File, Old, New string }
 // Bugs are what Check has been seen to find.
 var Bugs = []Bug{
 	{"no check is run", []Edit{{"internal/target/apply.go", "!l.proved(w.Hash) {", "false && !l.proved(w.Hash) {"}}, []string{"program's template is refused"}},
-	{"a refusal is taken for a yes", []Edit{{"reload/command.go", "	}, staged, \"check\")\n	return err\n", "	}, staged, \"check\")\n	_ = err\n	return nil\n"}}, []string{"program's template is refused"}},
+	{"a refusal is taken for a yes", []Edit{{"reload/command.go", "	if errors.Is(err, ErrRefused) && !c.keeps.Network {\n", "	if errors.Is(err, ErrRefused) {\n		err = nil\n	}\n	if errors.Is(err, ErrRefused) && !c.keeps.Network {\n"}}, []string{"program's template is refused"}},
 	{"a rehearsal proves whatever comes", []Edit{{"internal/target/rehearse.go", "l.passed.good && hash == l.passed.hash", "l.passed.good"}}, []string{"switchover", "program's template is refused"}},
 	{"pgbouncer is not told", []Edit{{"reload/pgbouncer/follow.go", `	if _, err := s.run(ctx, "RELOAD"); err != nil {
 		return hint.Wrap(err, "pgbouncer's log says more")
@@ -30,8 +30,8 @@ var Bugs = []Bug{
 	}
 `, ""}}, []string{"switchover"}},
 	{"what is held is never released", []Edit{{"reload/pgbouncer/release.go", `err := p.resume(ctx, s, "RESUME "+quote(database))`, "var err error"}, {"reload/pgbouncer/release.go", `err := p.resume(ctx, s, "RESUME")`, "var err error"}}, []string{"switchover"}},
-	{"a hold has no deadline", []Edit{{"internal/target/tend.go", "case now.After(h.Until):", "case false:"}, {"cmd/pgbaton/guard.go", "if overdue(holds, begun) {", "if false && overdue(holds, begun) {"}}, []string{"switchover is asked for, and called off"}},
-	{"the guard does nothing", []Edit{{"cmd/pgbaton/guard.go", "if overdue(holds, begun) {", "if false && overdue(holds, begun) {"}}, []string{"pgbaton is killed while it holds"}},
+	{"a hold has no deadline", []Edit{{"internal/target/tend.go", "case now.After(h.Until):", "case false:"}, {"cmd/pgbaton/guard.go", "if overdue(holds, time.Since(begun), time.Now()) {", "if false && overdue(holds, time.Since(begun), time.Now()) {"}}, []string{"switchover is asked for, and called off"}},
+	{"the guard does nothing", []Edit{{"cmd/pgbaton/guard.go", "if overdue(holds, time.Since(begun), time.Now()) {", "if false && overdue(holds, time.Since(begun), time.Now()) {"}}, []string{"pgbaton is killed while it holds"}},
 	{"a leader is shown before it takes writes", []Edit{{"watcher/cluster/baton.go", "case e.Verdict == Writable, e.Verdict == ReadOnly && b.Seen.Standby:", "case e.Verdict != Unclear:"}}, []string{"switchover"}},
 	{"a failed start is recorded as followed", []Edit{{"internal/target/apply.go", "	begun := time.Now()\n	mark, err := l.spec.Daemon.Follow(", "	l.record.Followed = w.Hash\n	_ = l.records.Save(l.record)\n	begun := time.Now()\n	mark, err := l.spec.Daemon.Follow("}}, []string{"program does not load", "pgbaton is killed"}},
 	{"a failed reload is not tried again", []Edit{{"internal/target/decide.go", "if at := t.next(); now.Before(at) {", "if at := (time.Time{}); true {"}}, []string{"program does not load"}},
@@ -39,12 +39,12 @@ var Bugs = []Bug{
 	{"a mode that others changed is left", []Edit{{"render/stage.go", "case have.Mode != s.Mode:", "case false:"}}, []string{"hands in between"}},
 	{"a file that is gone is no change", []Edit{{"render/stage.go", "return s, driftGone, nil", "return s, \"\", nil"}}, []string{"hands in between"}},
 	{"a freeze is not heeded", []Edit{{"internal/target/decide.go", "if w.Unsure || w.Frozen {", "if w.Unsure {"}}, []string{"program's target is frozen"}},
-	{"a store that was away is waited for at its old index", []Edit{{"watcher/loop.go", "			failures++\n			after = 0\n", "			failures++\n"}}, []string{"consul is back, empty for a moment"}},
+	{"a store that was away is waited for at its old index", []Edit{{"watcher/loop.go", "			failures++\n			after = 0\n", "			failures++\n"}}, []string{"consul is back, empty for a moment", "switchover there and back", "switchover"}},
 	{"a store that was away is not asked again", []Edit{{"watcher/loop.go", "if pause(ctx, backoff(failures)) != nil {", "if failures > 0 {"}}, []string{"consul is back, empty for a moment"}},
 	{"a template is read once", []Edit{{"internal/target/source.go", "	if version == p.version {\n", "	if p.version != 0 {\n"}}, []string{"program's template is edited"}},
 	{"contents are told apart by their length", []Edit{{"render/file.go", "		_, _ = h.Write(f.Content)\n", ""}}, []string{"program's template is edited"}},
 	{"files are wider than asked", []Edit{{"render/stage.go", "f.Chmod(s.Mode)", "f.Chmod(s.Mode | 0o044)"}}, nil},
-	{"files are written in place", []Edit{{"render/commit.go", "if err := os.Rename(f.Temp, f.Real); err != nil {", "if err := os.WriteFile(f.Real, f.Content, f.Mode); err != nil {"}, {"render/stage.go", "	if _, err := f.Write(s.Content); err != nil {\n		return err\n	}\n", ""}}, []string{"disk is full", "program's template is edited"}},
+	{"files are written in place", []Edit{{"render/commit.go", "d.Rename(s.Temp, s.Real)", "os.WriteFile(s.Real, s.Content, s.Mode), d.Remove(s.Temp)"}, {"render/stage.go", "	if _, err := f.Write(s.Content); err != nil {\n		return err\n	}\n", ""}}, []string{"disk is full", "program's template is edited"}},
 	{"of several files the first is swapped in", []Edit{{"render/commit.go", "		f.Temp = \"\"\n	}\n	return nil\n", "		f.Temp = \"\"\n		break\n	}\n	return nil\n"}}, []string{"switchover"}},
 	{"what hangs on the old leader is not cut", []Edit{{"internal/target/apply.go", "if !can || len(left) == 0 {", "if !can || len(left) >= 0 {"}}, []string{"leader hangs for good"}},
 	{"what an operator paused is resumed", []Edit{{"reload/pgbouncer/traffic.go", "case !p.held[name]:\n", "case false:\n"}}, []string{"operator pauses another database", "switchover"}},
