@@ -100,7 +100,7 @@ func numbers(fields []string, columns map[string]int) (pid, reloads int, ok bool
 		return 0, 0, false
 	}
 	reloads, err = strconv.Atoi(reloadsText)
-	return pid, reloads, err == nil
+	return pid, reloads, err == nil && pid > 0 && reloads >= 0
 }
 
 // uptime reads an age such as "0d00h02m07s".

@@ -2,6 +2,8 @@ package haproxy
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,8 +89,17 @@ func TestFreshWorker(t *testing.T) {
 func FuzzParseProcesses(f *testing.F) {
 	f.Add("#<PID> <type> <reloads>\n7 master 1 [failed: 1]\n# old workers\n8 worker 0\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if p, err := parseProcesses(text, time.Unix(0, 0)); err == nil && p.master == 0 {
+		p, err := parseProcesses(text, time.Unix(0, 0))
+		if err != nil {
+			return
+		}
+		if p.master <= 0 || p.reloads < 0 || p.failed < 0 {
 			t.Fatalf("no master in %+v", p)
+		}
+		for _, pid := range append(slices.Collect(maps.Keys(p.workers)), p.old...) {
+			if pid <= 0 {
+				t.Errorf("a worker %d, which no command can name, in %+v", pid, p)
+			}
 		}
 	})
 }

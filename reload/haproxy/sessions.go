@@ -24,7 +24,7 @@ type sessions struct {
 
 // line takes the next line of the answer.
 func (s *sessions) line(line string) {
-	if pointer, rest, is := strings.Cut(line, ": "); is && strings.HasPrefix(pointer, "0x") {
+	if pointer, rest, is := strings.Cut(line, ": "); is && isPointer(pointer) {
 		s.end()
 		s.now.pointer = pointer
 		for _, word := range strings.Fields(rest) {
@@ -44,7 +44,8 @@ func (s *sessions) line(line string) {
 			s.now.server = s.backend + "/" + name
 		}
 		if _, addr, is := strings.Cut(rest, "addr="); is {
-			if host, port, ok := hostPort(strings.Fields(addr + " ")[0]); ok {
+			addr, _, _ = strings.Cut(addr, " ")
+			if host, port, ok := hostPort(addr); ok {
 				if a, err := netip.ParseAddr(host); err == nil {
 					s.now.addr = netip.AddrPortFrom(a.Unmap(), uint16(port))
 				}
@@ -54,6 +55,13 @@ func (s *sessions) line(line string) {
 	if strings.Contains(line, " state=TAR") {
 		s.now.again = true
 	}
+}
+
+// isPointer says whether a text names a session, and is nothing else: it becomes part
+// of a command.
+func isPointer(text string) bool {
+	hex, is := strings.CutPrefix(text, "0x")
+	return is && hex != "" && strings.Trim(hex, "0123456789abcdefABCDEF") == ""
 }
 
 // end hands over the last session.

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,10 +86,25 @@ func TestStructure(t *testing.T) {
 	}
 }
 
+// FuzzParse: servers are in a section that leads clients, each with an address; and
+// nothing but what a server says of itself may differ where the rest is the same.
 func FuzzParse(f *testing.F) {
 	f.Add(sample)
 	f.Add("listen a from\n server\n server a :1 addr\n bind\n mode\n server a b:1 port port 1 addr ::1")
-	f.Fuzz(func(_ *testing.T, text string) { parseText(text) })
+	f.Fuzz(func(t *testing.T, text string) {
+		s := parseText(text)
+		for _, srv := range s.servers {
+			if srv.host == "" || srv.port < 1 || srv.port > 65535 || srv.checkPort < 0 || srv.checkPort > 65535 || !strings.Contains(srv.name, "/") {
+				t.Errorf("a server %+v", srv)
+			}
+		}
+		if again := parseText(text + "\n# a comment\n\n"); again.rest != s.rest || !slices.Equal(again.servers, s.servers) {
+			t.Error("a comment at the end makes another structure")
+		}
+		if other := parseText(text + "\nglobal\n  maxconn 17\n"); other.rest == s.rest {
+			t.Error("a setting more makes no other structure")
+		}
+	})
 }
 
 // Lists of sessions as 2.6 and as 2.4 lay them out.
@@ -223,4 +239,59 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%s: %q, all %v", tc.name, got, all)
 		}
 	}
+}
+
+// FuzzParseServers: a worker's answer is a table or an error, and what can be held in
+// it is found again by its name.
+func FuzzParseServers(f *testing.F) {
+	f.Add(`1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_check_state srv_agent_state srv_port srv_check_port srv_check_addr
+3 primary 1 leader 127.0.0.1 2 0 6 0 18501 18502 10.0.0.1
+3 primary 2 other - 0 1 0 0 99999 - -
+4 replicas 1 pg2 2001:db8::1 2 0 6 6 5432 0 -
+`)
+	f.Add("# srv_port srv_name\n-1 a\n# srv_name\n")
+	f.Add("# srv_port be_name srv_name srv_addr\n70000 b a ::ffff:1.2.3.4%x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		live, err := parseServers(text)
+		if err != nil {
+			return
+		}
+		for name := range live {
+			if !strings.Contains(name, "/") || len(strings.Fields(name)) != 1 {
+				t.Errorf("a server named %q", name)
+			}
+		}
+		for _, s := range slots(live) {
+			back, err := parseSlot(s.String())
+			if strings.ContainsAny(s.server, "=") {
+				continue // no name that HAProxy takes
+			}
+			if err != nil || back != s {
+				t.Errorf("%q was %+v and is %+v, error %v", s.String(), s, back, err)
+			}
+		}
+	})
+}
+
+// FuzzSessions: a session that is found has what a command needs to name it.
+func FuzzSessions(f *testing.F) {
+	f.Add("0x55: [22/Nov/2026:05:39:45.103339] id=1 proto=tcpv4\n  backend=primary (id=3 mode=tcp) addr=127.0.0.1:1\n  server=leader (id=1) addr=127.0.0.1:18511\n  scb=0x7f state=TAR\n")
+	f.Add("0x: \nserver= addr=\nbackend=\nserver=a addr= \n0x1: id=\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		var all []session
+		s := sessions{found: func(s session) { all = append(all, s) }}
+		for line := range strings.Lines(text) {
+			s.line(strings.TrimSuffix(line, "\n"))
+		}
+		s.end()
+		for _, found := range all {
+			if hex, is := strings.CutPrefix(found.pointer, "0x"); !is || strings.Trim(hex, "0123456789abcdefABCDEF") != "" || hex == "" {
+				t.Errorf("a session at %q", found.pointer)
+			}
+			if !strings.Contains(found.server, "/") {
+				t.Errorf("a server named %q", found.server)
+			}
+		}
+	})
 }
