@@ -242,16 +242,59 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// FuzzLoad reads any text as a config: it is taken or refused with a place,
-// never a panic.
+// FuzzLoad reads any text as a config, in HCL or JSON: it is taken, or refused with a
+// place in it for each problem.
 func FuzzLoad(f *testing.F) {
-	f.Add(whole)
-	f.Add("template {\n source = \"a\" destination = \"/x\" perms = 0640 wait = \"1s:2s\" command = \"${x}\"\n}\nconsul = { address = \"a\" }\n")
-	f.Add("target \"plain\" \"a\" {\n template {\n contents = <<EOT\nx\nEOT\n destination = \"/x\"\n}\n}\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		c, problems, _ := load(t, "c.hcl", text)
+	for _, text := range []string{
+		whole,
+		"template {\n source = \"a\" destination = \"/x\" perms = 0640 wait = \"1s:2s\" command = \"${x}\"\n}\nconsul = { address = \"a\" }\n",
+		"target \"plain\" \"a\" {\n template {\n contents = <<EOT\nx\nEOT\n destination = \"/x\"\n}\n}\n",
+		`{"target":{"plain":{"a":{"template":[{"contents":"x","destination":"/x"}],"vars":{"a":[1,null]}}}}}`,
+		`{"template":[{"source":"a","destination":"b","perms":"0640","exec":{"command":["x"]}}],"consul":{"address":"a"}}`,
+		"a = \"${\"${\"${", "a = [[[[", `{"a":{"a":{"a":`, "\xef\xbb\xbf\xff\x00", "a = <<-\n", "wait {\n min = \"\"\n}\n", "target", "cluster \"patroni\" \"\" {}\n",
+		"template { perms = 99999999999999999999 destination = \"\\uD800\" }", "consul { address = null }", "target \"plain\" \"a\" {\n vars = { (x) = 1e999 }\n}\n",
+	} {
+		f.Add(text, false)
+		f.Add(text, true)
+	}
+	f.Fuzz(func(t *testing.T, text string, json bool) {
+		name := "c.hcl"
+		if json {
+			name = "c.json"
+		}
+		c, problems, dir := load(t, name, text)
 		if (c == nil) != problems.Fatal() {
 			t.Errorf("config %v with problems %v", c, problems)
 		}
+		for _, p := range problems {
+			if p.Message == "" || p.File != filepath.Join(dir, name) && p.File != "template" && p.Line > 0 {
+				t.Errorf("a problem of nowhere: %+v", p)
+			}
+			if p.Line < 0 || p.Line > strings.Count(text, "\n")+2 || p.Column < 0 {
+				t.Errorf("a problem beyond the text: %+v", p)
+			}
+			_ = p.String()
+		}
 	})
+}
+
+// TestSane: no file makes a pgbaton that runs descend until its stack is full.
+func TestSane(t *testing.T) {
+	for name, text := range map[string]string{
+		"lists":   "a = 1\nb = " + strings.Repeat("[", 1_000_000),
+		"blocks":  "x = 1\n" + strings.Repeat("a { ", 1_000_000),
+		"texts":   "x = 1\na = \"" + strings.Repeat("${\"", 1_000_000),
+		"too big": "a = \"" + strings.Repeat("x", maxSize) + "\"",
+	} {
+		for _, file := range []string{"c.hcl", "c.json"} {
+			c, problems, _ := load(t, file, text)
+			want := "more than 500 brackets are open here"
+			if name == "too big" {
+				want = "it is larger than 16 MiB"
+			}
+			if c != nil || len(problems) != 1 || problems[0].Message != want || name != "too big" && problems[0].Line != 2 {
+				t.Errorf("%s in %s: %v, problems %.300v", name, file, c, problems)
+			}
+		}
+	}
 }

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,17 +52,75 @@ func (l *loader) parse(path string) []*hcl.File {
 // parseFile reads a file in HCL 2, native or JSON; or in HCL 1, if it has nothing
 // that is pgbaton's own, or if HCL 2 can't read it.
 func (l *loader) parseFile(path string) *hcl.File {
-	parse := l.parser.ParseHCLFile
-	if filepath.Ext(path) == ".json" {
-		parse = l.parser.ParseJSONFile
+	text, err := readWhole(path)
+	if err != nil {
+		l.add(Problem{File: path, Message: reason(err), Hint: hint.Of(err)})
+		return nil
 	}
-	file, diags := parse(path)
+	if !l.sane(path, text) {
+		return nil
+	}
+	parse := l.parser.ParseHCL
+	if filepath.Ext(path) == ".json" {
+		parse = l.parser.ParseJSON
+	}
+	file, diags := parse(text, path)
 	return l.readable(path, file, diags)
+}
+
+// What a config may come to, so that no file can take the memory of a pgbaton that
+// runs, or its stack: the parsers descend with each bracket.
+const (
+	maxSize  = 16 << 20 // bytes of a file
+	maxDepth = 500      // brackets that are open
+)
+
+// readWhole reads a file that is no larger than a config can be.
+func readWhole(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			err = hint.Wrap(err, "let pgbaton's user read it")
+		}
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	text, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	if err == nil && len(text) > maxSize {
+		err = fmt.Errorf("it is larger than %d MiB", maxSize>>20)
+	}
+	return text, err
+}
+
+// sane says whether a text can be parsed at all. Brackets in texts count too: more
+// than a few of those are closed there as well.
+func (l *loader) sane(path string, text []byte) bool {
+	depth := 0
+	for i, c := range text {
+		switch c {
+		case '{', '[', '(':
+			depth++
+		case '}', ']', ')':
+			depth = max(depth-1, 0)
+		}
+		if depth > maxDepth {
+			before := text[:i]
+			l.add(Problem{
+				File: path, Line: bytes.Count(before, []byte("\n")) + 1, Column: i - bytes.LastIndexByte(before, '\n'),
+				Message: fmt.Sprintf("more than %d brackets are open here", maxDepth), Hint: "is this a config at all?",
+			})
+			return false
+		}
+	}
+	return true
 }
 
 // parseExtra reads a config that is no file likewise.
 func (l *loader) parseExtra(e Extra) *hcl.File {
 	parse := l.parser.ParseHCL
+	if !l.sane(e.Name, []byte(e.Text)) {
+		return nil
+	}
 	if strings.HasPrefix(strings.TrimSpace(e.Text), "{") {
 		parse = l.parser.ParseJSON
 	}
