@@ -81,9 +81,32 @@ func (t *Template) Execute(ctx context.Context, in Input) Result {
 		r.Err = t.executeError(err)
 	}
 	if r.Complete() && r.Err == nil && bytes.IndexByte(r.Content, 0) >= 0 {
-		r.Err = hint.Wrap(&Error{Name: t.name, Msg: "its result holds a NUL byte"}, "a value that it reads is no text")
+		advice := "a value that it reads is no text"
+		if key := binary(in.Snapshot, r.Asked); key != "" {
+			advice = "the value of key " + key + " is no text"
+		}
+		r.Err = hint.Wrap(&Error{Name: t.name, Msg: "its result holds a NUL byte"}, "%s", advice)
 	}
 	return r
+}
+
+// binary is the first of the keys that were read whose value holds a NUL byte.
+func binary(seen watcher.Snapshot, asked map[watcher.Query]struct{}) (key string) {
+	for q := range asked {
+		var pairs []watcher.Pair
+		switch v := seen[q].Value.(type) {
+		case watcher.Pair:
+			pairs = []watcher.Pair{v}
+		case []watcher.Pair:
+			pairs = v
+		}
+		for _, p := range pairs {
+			if strings.IndexByte(p.Value, 0) >= 0 && (key == "" || p.Path < key) {
+				key = p.Path
+			}
+		}
+	}
+	return key
 }
 
 var (

@@ -54,6 +54,8 @@ func execute(t *testing.T, text, state string, vars map[string]any) render.Resul
 
 const state = `
 kv:
+  binary/one: "a\0b"
+  binary/two: "\0"
   app/name: shop
   app/empty: ""
   app/deep/er: x
@@ -176,6 +178,8 @@ func TestMistakes(t *testing.T) {
 			"t.tmpl: the template made more than", "look for a loop without an end",
 		},
 		{"NUL", "{{ \"\\x00\" }}", "t.tmpl: its result holds a NUL byte", "a value that it reads is no text"},
+		{"NUL of a key", `{{ key "binary/one" }}`, "t.tmpl: its result holds a NUL byte", "the value of key binary/one is no text"},
+		{"NUL of a list", `{{ range ls "binary" }}{{ .Value }}{{ end }}`, "t.tmpl: its result holds a NUL byte", "the value of key binary/one is no text"},
 	} {
 		r := execute(t, c.text, state, map[string]any{"wrong": "text"})
 		if r.Err == nil || !strings.HasPrefix(r.Err.Error(), c.want) || hint.Of(r.Err) != c.hint {
