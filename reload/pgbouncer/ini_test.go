@@ -1,9 +1,13 @@
 package pgbouncer
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgbaton/pgbaton/reload"
 )
 
 func TestParse(t *testing.T) {
@@ -69,16 +73,65 @@ func TestConnection(t *testing.T) {
 	}
 }
 
+// FuzzParse: entries are in the order of their lines, and say what stands there.
 func FuzzParse(f *testing.F) {
 	f.Add("[databases]\na = host='b''c'\n%include x\n\"q\"\"\" = 1\n[pgbouncer")
+	f.Add("[a] [b] c = d\n\r\n;x\n#y = 1\n* = host=/tmp port=1\n%include\n%include \t \nk=\x00")
 	f.Fuzz(func(t *testing.T, text string) {
-		last := 0
+		last, lines := 0, strings.Split(text, "\n")
 		for _, e := range parse(text, "") {
-			if e.line < last {
-				t.Fatalf("line %d after %d", e.line, last)
+			if e.line < last || e.line >= len(lines) {
+				t.Fatalf("line %d after %d of %d", e.line, last, len(lines))
 			}
 			last = e.line
-			connection(e.value)
+			if e.value != strings.TrimSpace(e.value) || !strings.Contains(lines[e.line], e.value) {
+				t.Errorf("line %q has no value %q", lines[e.line], e.value)
+			}
+			if e.kind == setting {
+				again := parse(quote(e.key)+" = "+e.value, e.section)
+				if len(again) != 1 || again[0].key != e.key || again[0].value != e.value {
+					t.Errorf("%q = %q is read as %+v", e.key, e.value, again)
+				}
+			}
+			for key, value := range connection(e.value) {
+				if !strings.Contains(e.value, key) || len(value) > len(e.value) {
+					t.Errorf("%q has no %q = %q", e.value, key, value)
+				}
+			}
+		}
+	})
+}
+
+// FuzzRows: whatever a console says of its databases, what is to be held leads to
+// the leader, flows, and is no console.
+func FuzzRows(f *testing.F) {
+	f.Add("app", "10.0.0.1", "5432", "0", "0", "pgbouncer", "", "6432")
+	f.Add("a\"b/c", "10.0.0.1", "05432", "1", "", "", "::ffff:10.0.0.1", "5432")
+	f.Add("app", "10.0.0.1", "-1", "2", "x", "app", "10.0.0.1", "99999999999999999999")
+	f.Fuzz(func(t *testing.T, name, host, port, paused, disabled, name2, host2, port2 string) {
+		rows := []row{
+			{"name": name, "host": host, "port": port, "paused": paused, "disabled": disabled},
+			{"name": name2, "host": host2, "port": port2},
+			{},
+		}
+		leader := []reload.Address{{Host: "10.0.0.1", Port: 5432}}
+		p := newPost(console{host: "/tmp", port: 6432, user: "u"})
+		flowing, _ := p.flowing(rows, leader)
+		for _, found := range flowing {
+			fits := false
+			for _, r := range rows {
+				fits = fits || r["name"] == found && r["paused"] != "1" && r["disabled"] != "1" && leads(r["host"], r["port"], leader)
+			}
+			if !fits || found == admin {
+				t.Errorf("%q flows to the leader, by %v", found, rows)
+			}
+			d := &daemon{consoles: []*post{p}}
+			if w, err := d.named([]string{p.name(found)}); err != nil || found != "" && !slices.Equal(w[p].databases, []string{found}) {
+				t.Errorf("the name of %q is understood as %+v, error %v", found, w[p], err)
+			}
+		}
+		if at, err := endpoint(host, port); err == nil && !at.IsValid() {
+			t.Errorf("%q and %q are the address %v", host, port, at)
 		}
 	})
 }

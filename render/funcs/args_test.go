@@ -1,6 +1,8 @@
 package funcs
 
 import (
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/pgbaton/pgbaton/watcher"
@@ -39,11 +41,46 @@ func TestParseArgument(t *testing.T) {
 	}
 }
 
+// FuzzParseArgument: what is taken means the same when it is written out again, and
+// no part of it reaches into another.
 func FuzzParseArgument(f *testing.F) {
-	f.Add(`web?filter="a|b"&ns=x@dc2~n|any`)
+	for _, text := range []string{
+		`web?filter="a|b"&ns=x@dc2~n|any`, "primary.web@dc1", "a.b.web|passing,critical", "web?ns=%26&peer=p+q", "web?filter=%22a%22+in+Tags",
+		"web?filter=`a`&filter=b", "web?ns=a@b", "web??", "@~|", "web?ns", "web?filter=%zz", "w\x00b",
+	} {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if a, err := parse("service", text, marks); err == nil && len(a.name) > len(text) {
-			t.Errorf("%q became %+v", text, a)
+		a, err := grammars.service.parse("service", text)
+		if err != nil {
+			return
+		}
+		again, err := grammars.service.parse("service", asText(a))
+		if err != nil || again != a {
+			t.Errorf("%q is %+v; written as %q it is %+v, error %v", text, a, asText(a), again, err)
+		}
+		if o := a.options; strings.ContainsAny(a.name+o.Tag+o.Datacenter+o.Near+o.Status, marks+"/&\"` \n") {
+			t.Errorf("%q reaches further than its name: %+v", text, a)
 		}
 	})
+}
+
+// asText is an argument as text.
+func asText(a argument) string {
+	text, o := a.name, a.options
+	if o.Tag != "" {
+		text = o.Tag + "." + text
+	}
+	var pairs []string
+	for _, p := range [][2]string{{"ns", o.Namespace}, {"partition", o.Partition}, {"peer", o.Peer}, {"sameness-group", o.Sameness}, {"filter", o.Filter}} {
+		if p[1] != "" {
+			pairs = append(pairs, p[0]+"="+url.QueryEscape(p[1]))
+		}
+	}
+	for _, part := range [][2]string{{"?", strings.Join(pairs, "&")}, {"@", o.Datacenter}, {"~", o.Near}, {"|", o.Status}} {
+		if part[1] != "" {
+			text += part[0] + part[1]
+		}
+	}
+	return text
 }

@@ -144,7 +144,10 @@ func (c *Config) Resolve(dir string) {
 }
 
 // Open returns a store for c. It connects to nothing yet.
-func (c *Config) Open() (watcher.Store, error) {
+func (c *Config) Open() (watcher.Store, error) { return c.open(nil) }
+
+// open returns a store that asks through a transport of its own, unless there is one.
+func (c *Config) open(through http.RoundTripper) (watcher.Store, error) {
 	conf := api.DefaultConfig()
 	if c.Address != "" {
 		conf.Address = c.Address
@@ -197,7 +200,10 @@ func (c *Config) Open() (watcher.Store, error) {
 			return (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "unix", path)
 		}
 	}
-	conf.HttpClient = &http.Client{Transport: limited{conf.Transport}}
+	if through == nil {
+		through = conf.Transport
+	}
+	conf.HttpClient = &http.Client{Transport: limited{through}}
 	client, err := api.NewClient(conf)
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("consul: %w", err), "check the consul block and the CONSUL_* environment variables")
