@@ -40,8 +40,10 @@ func hasTest(t *testing.T, dir, name string) bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(source), "\nfunc "+name+"(t *testing.T) {") {
-			return true
+		for _, kind := range []string{"(t *testing.T) {", "(f *testing.F) {"} {
+			if strings.Contains(string(source), "\nfunc "+name+kind) {
+				return true
+			}
 		}
 	}
 	return false

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"syscall"
 	"time"
@@ -68,7 +69,15 @@ func Find(ctx context.Context, dir string) (found []Found, err error) {
 // ended says whether a pgbaton ended while it was asked: if it is asked again it is
 // not there, or the next one is.
 func ended(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	var dial *net.OpError
+	var request *url.Error
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return false
+	case errors.As(err, &request):
+		return !request.Timeout() // http has no types for all of these
+	}
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func (c *Client) status(ctx context.Context) (s status.Status, err error) {
