@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
 // action is something that befalls the stage. begin does it, and returns what
@@ -116,6 +118,13 @@ var actions = []action{
 		return func() { d.Signal(s.t, syscall.SIGCONT) }
 	}},
 	{"pgbaton reads its config again", "pgbaton", "", func(s *stage, r *rand.Rand) func() {
+		// Before it has begun SIGHUP ends it, as any program that has not asked for it.
+		servertest.Eventually(s.t, "pgbaton runs", func() error {
+			if out := s.daemon.Output(); !strings.Contains(out, "running: ") {
+				return fmt.Errorf("it says %q", out)
+			}
+			return nil
+		})
 		if r.IntN(2) == 0 {
 			s.write("pgbaton.hcl", "cluster {")
 			s.daemon.Signal(s.t, syscall.SIGHUP)

@@ -252,12 +252,17 @@ func (c *checker) holds() {
 	}
 }
 
-// operator: what an operator paused stays so until he resumes it.
+// operator: what an operator paused stays so until he resumes it; unless it was held
+// already, when nobody can tell his pause from pgbaton's.
 func (c *checker) operator() {
 	paused := map[string]time.Duration{} // since when, by database
+	last := map[string]bool{}            // what the last look at each found
 	for _, e := range c.history.Events {
+		if e.Kind == Paused {
+			last[e.Name] = e.Is
+		}
 		switch {
-		case e.Kind == Operator && e.Is:
+		case e.Kind == Operator && e.Is && !last[e.Name]:
 			paused[e.Name] = e.At
 		case e.Kind == Operator:
 			delete(paused, e.Name)
