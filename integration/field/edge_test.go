@@ -228,8 +228,11 @@ func (e *scene) end(t *testing.T) {
 	for torn := range e.torn {
 		t.Error(torn)
 	}
-	if astray := e.astray(t); len(astray) > 0 {
-		t.Errorf("%d rows were written to a leader of before, after another was followed: %v", len(astray), astray[0])
+	list := e.reigns(t)
+	if len(list) == 0 {
+		t.Errorf("pgbaton's log tells of no leader:\n%s", e.daemon.Output())
+	} else if rows := astray(list, e.writers.Acks(list[0].followed)); len(rows) > 0 {
+		t.Errorf("%d rows were written to a leader of before, after another was followed: %v", len(rows), rows[0])
 	}
 	out, err := e.pgbaton(t, "diff", "-config", e.config)
 	if err != nil {
@@ -256,77 +259,4 @@ func (e *scene) pgbaton(t *testing.T, args ...string) (string, error) {
 	defer cancel()
 	err := p.Wait(ctx)
 	return p.Output(), err
-}
-
-// reign is a leader that the pgbouncer followed.
-type reign struct {
-	server   string
-	followed time.Time
-}
-
-// reigns reads pgbaton's log.
-func (e *scene) reigns(t *testing.T) (list []reign) {
-	t.Helper()
-	next := ""
-	for line := range strings.Lines(e.daemon.Output()) {
-		at, text, found := strings.Cut(line, " [INFO]  pgbaton: ")
-		if !found {
-			continue
-		}
-		if strings.HasPrefix(text, "leader confirmed: ") {
-			for _, m := range e.cluster.Members {
-				if strings.Contains(text, " leader="+m.Name+" ") {
-					next = server(m)
-				}
-			}
-		}
-		if !strings.HasPrefix(text, "applied: ") || next == "" {
-			continue
-		}
-		when, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(at))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(list) == 0 || list[len(list)-1].server != next {
-			list = append(list, reign{next, when})
-		}
-	}
-	return list
-}
-
-// followed says whether the pgbouncer ever led to a member.
-func (e *scene) followed(t *testing.T, m *servertest.PatroniMember) bool {
-	t.Helper()
-	return slices.ContainsFunc(e.reigns(t), func(r reign) bool { return r.server == server(m) })
-}
-
-// confirms waits until pgbaton has confirmed a member in a way.
-func (e *scene) confirms(t *testing.T, m *servertest.PatroniMember, way string) {
-	t.Helper()
-	servertest.Eventually(t, m.Name+" is confirmed by "+way, func() error {
-		for line := range strings.Lines(e.daemon.Output()) {
-			if strings.Contains(line, "leader confirmed: ") && strings.Contains(line, " leader="+m.Name+" ") && strings.HasSuffix(strings.TrimSpace(line), " by="+way) {
-				return nil
-			}
-		}
-		return errors.Join(e.alive(), fmt.Errorf("it says:\n%s", e.daemon.Output()))
-	})
-}
-
-// astray are the rows that began after a leader was followed, and were taken by
-// another that led before.
-func (e *scene) astray(t *testing.T) (astray []servertest.Ack) {
-	t.Helper()
-	list := e.reigns(t)
-	if len(list) == 0 {
-		t.Fatalf("pgbaton's log tells of no leader:\n%s", e.daemon.Output())
-	}
-	for i, r := range list {
-		for _, a := range e.writers.Acks(r.followed) {
-			if !slices.ContainsFunc(list[i:], func(r reign) bool { return r.server == a.Server }) {
-				astray = append(astray, a)
-			}
-		}
-	}
-	return astray
 }
