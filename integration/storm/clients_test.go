@@ -222,4 +222,4 @@ func (s *stage) readLogs() {
 	}
 }
 
-func tailOf(text string) string { return text[max(0, len(text)-600):] }
+func tailOf(text string) string { return text[max(0, len(text)-4000):] }

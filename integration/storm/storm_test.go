@@ -235,7 +235,7 @@ func (s *stage) settle() bool {
 		}
 		pause(s.t.Context(), 20*time.Millisecond)
 	}
-	s.note(Event{Kind: Settled, Note: fmt.Sprintf("within %v: %v", settleWithin, err), Begun: begun})
+	s.note(Event{Kind: Settled, Note: fmt.Sprintf("within %v: %v; pgbaton said last:\n%s", settleWithin, err, tailOf(s.daemon.Output())), Begun: begun})
 	return false
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
@@ -62,6 +64,7 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 			return out
 		}
 		out.committed = true
+		l.shows(w.Led)
 	}
 	begun := time.Now()
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
@@ -82,12 +85,24 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	return out
 }
 
-// left are the addresses of leaders that lead no more.
+// shows notes whom files show that have just been swapped in.
+func (l *Loop) shows(led map[string]Led) {
+	if !slices.ContainsFunc(l.shown, func(other map[string]Led) bool { return maps.Equal(other, led) }) {
+		l.shown = append(l.shown, led)
+	}
+}
+
+// left are the addresses of leaders that lead no more: of whom the daemon was last
+// seen to follow, and of whom files have shown since. It may have read those, though
+// nobody saw it: a daemon that starts does.
 func (l *Loop) left(now map[string]Led) (left []reload.Address) {
-	for name, old := range l.record.Led {
-		is, known := now[name]
-		if known && old.Leader != "" && (is.Host != old.Host || is.Port != old.Port) {
-			left = append(left, reload.Address{Host: old.Host, Port: old.Port})
+	for _, before := range append([]map[string]Led{l.record.Led}, l.shown...) {
+		for name, old := range before {
+			is, known := now[name]
+			a := reload.Address{Host: old.Host, Port: old.Port}
+			if known && old.Leader != "" && (is.Host != old.Host || is.Port != old.Port) && !slices.Contains(left, a) {
+				left = append(left, a)
+			}
 		}
 	}
 	return left

@@ -28,6 +28,7 @@ type Loop struct {
 
 	// The rest belongs to Run, and to the one action that it has running.
 	record Record
+	shown  []map[string]Led // whom files have shown since the daemon was last seen to follow
 	done   Done
 	tries  Tries
 	told   string // the trouble that was logged last
@@ -307,6 +308,7 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 	case out.err == nil:
 		before := l.record.Led
 		l.record.Followed, l.record.Mark, l.record.Led = out.hash, out.mark, out.led
+		l.shown = nil
 		l.done.Followed = out.hash
 		l.tries, l.told = Tries{}, ""
 		l.source.Rested(out.hash)

@@ -208,7 +208,7 @@ func (c *Config) open(through http.RoundTripper) (watcher.Store, error) {
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("consul: %w", err), "check the consul block and the CONSUL_* environment variables")
 	}
-	s := &Store{client: client, wait: wait, prompt: defaultPrompt}
+	s := &Store{client: client, wait: wait, prompt: defaultPrompt, idle: conf.Transport.CloseIdleConnections}
 	most := cmp.Or(c.MaxConnections, defaultConnections)
 	if most < 2 {
 		return nil, hint.Wrap(fmt.Errorf("consul: max_connections %d leaves no room", most), "make it 2 at least; the default is 100")

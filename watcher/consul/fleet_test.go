@@ -2,7 +2,9 @@ package consul_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +52,11 @@ func watchFleet(t *testing.T, store watcher.Store, n int) (all func(value string
 	go func() { ended <- w.Run(ctx) }()
 	stop = func() {
 		cancel()
-		if err := <-ended; err != nil {
+		err := <-ended
+		if c, ok := store.(io.Closer); ok {
+			err = errors.Join(err, c.Close())
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	}

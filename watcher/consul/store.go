@@ -23,6 +23,13 @@ type Store struct {
 	wait   time.Duration // how long a query that sees no change may be held
 	prompt time.Duration // how long an answer that need not wait may take
 	token  *tokenFile    // nil if the token is another one
+	idle   func()        // closes idle connections
+}
+
+// Close lets go of idle connections: the agent counts them.
+func (s *Store) Close() error {
+	s.idle()
+	return nil
 }
 
 // Budget implements watcher.Limited.
