@@ -146,6 +146,7 @@ var actions = []action{
 	{"consul is back, empty for a moment", "consul", "", func(s *stage, r *rand.Rand) func() {
 		s.consul.Restart(s.t)
 		s.wait(r, 300)
+		s.catchUp()
 		s.keys(s.leader)
 		return nil
 	}},
@@ -194,6 +195,21 @@ var actions = []action{
 		}
 		return func() { s.pauses("RESUME ops", false) }
 	}},
+}
+
+// catchUp lets a Consul that has lost everything be as far as it was: of a term with a
+// lower index the server's timeline has to be the higher one, and those of members
+// that do not replicate say nothing.
+func (s *stage) catchUp() {
+	servertest.Eventually(s.t, "consul is as far as it was", func() error {
+		s.put("round", fmt.Sprint(s.now()))
+		pair, _, err := s.consul.Client.KV().Get("service/storm/round", nil)
+		if err == nil && (pair == nil || pair.ModifyIndex <= s.index) {
+			err = fmt.Errorf("its index is below %d", s.index)
+		}
+		return err
+	})
+	s.remove("round")
 }
 
 // wait waits up to so many milliseconds.

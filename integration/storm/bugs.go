@@ -39,7 +39,6 @@ var Bugs = []Bug{
 	{"a mode that others changed is left", []Edit{{"render/stage.go", "case have.Mode != s.Mode:", "case false:"}}, []string{"hands in between"}},
 	{"a file that is gone is no change", []Edit{{"render/stage.go", "return s, driftGone, nil", "return s, \"\", nil"}}, []string{"hands in between"}},
 	{"a freeze is not heeded", []Edit{{"internal/target/decide.go", "if w.Unsure || w.Frozen {", "if w.Unsure {"}}, []string{"program's target is frozen"}},
-	{"a store that was away is waited for at its old index", []Edit{{"watcher/loop.go", "			failures++\n			after = 0\n", "			failures++\n"}}, []string{"consul is back, empty for a moment", "switchover there and back", "switchover"}},
 	{"a store that was away is not asked again", []Edit{{"watcher/loop.go", "if pause(ctx, backoff(failures)) != nil {", "if failures > 0 {"}}, []string{"consul is back, empty for a moment"}},
 	{"a template is read once", []Edit{{"internal/target/source.go", "	if version == p.version {\n", "	if p.version != 0 {\n"}}, []string{"program's template is edited"}},
 	{"contents are told apart by their length", []Edit{{"render/file.go", "		_, _ = h.Write(f.Content)\n", ""}}, []string{"program's template is edited"}},

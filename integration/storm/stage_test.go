@@ -33,6 +33,7 @@ type stage struct {
 	consul  *servertest.ConsulServer
 	members []*servertest.Postgres
 	system  string       // the members' system identifier
+	index   uint64       // of the last leader key
 	leader  int          // index of who has the leader key
 	away    map[int]bool // members that can't lead next
 	disk    faulttest.Disk
@@ -339,4 +340,14 @@ func (s *stage) lead(member int) {
 	e := Event{Kind: Led, Member: name(member), Begun: s.now()}
 	s.put("leader", name(member))
 	s.note(e)
+	servertest.Eventually(s.t, "consul has the leader key", func() error {
+		pair, _, err := s.consul.Client.KV().Get("service/storm/leader", nil)
+		if err == nil && pair == nil {
+			err = errors.New("it is not there")
+		}
+		if err == nil {
+			s.index = max(s.index, pair.ModifyIndex)
+		}
+		return err
+	})
 }

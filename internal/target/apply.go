@@ -70,7 +70,7 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
 	out.follow = time.Since(begun)
 	if err == nil {
-		out.left = l.left(w.Led)
+		out.left = l.left(w)
 		out.cut, out.uncut = l.cut(ctx, out.left)
 		err = ctx.Err()
 	}
@@ -93,15 +93,30 @@ func (l *Loop) shows(led map[string]Led) {
 }
 
 // left are the addresses of leaders that lead no more: of whom the daemon was last
-// seen to follow, and of whom files have shown since. It may have read those, though
-// nobody saw it: a daemon that starts does.
-func (l *Loop) left(now map[string]Led) (left []reload.Address) {
+// seen to follow, of whom files have shown since, and of who led before and may take
+// writes still. It may have read those files though nobody saw it, as a daemon that
+// starts does.
+func (l *Loop) left(w Wanted) (left []reload.Address) {
+	leads := func(name string, a reload.Address) bool {
+		is, known := w.Led[name]
+		return !known || is.Host == a.Host && is.Port == a.Port
+	}
+	add := func(name string, a reload.Address) {
+		if !leads(name, a) && !slices.Contains(left, a) {
+			left = append(left, a)
+		}
+	}
 	for _, before := range append([]map[string]Led{l.record.Led}, l.shown...) {
 		for name, old := range before {
-			is, known := now[name]
-			a := reload.Address{Host: old.Host, Port: old.Port}
-			if known && old.Leader != "" && (is.Host != old.Host || is.Port != old.Port) && !slices.Contains(left, a) {
-				left = append(left, a)
+			if old.Leader != "" {
+				add(name, reload.Address{Host: old.Host, Port: old.Port})
+			}
+		}
+	}
+	for name, b := range w.Batons {
+		if b.Former != nil {
+			for _, a := range addresses(nil, *b.Former) {
+				add(name, a)
 			}
 		}
 	}
