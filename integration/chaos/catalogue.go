@@ -111,7 +111,7 @@ var Catalogue = []Group{
 		{"started twice on the same state", "a second pgbaton on the same target", "the second one changes nothing", "internal/target", "^TestSecondPgbatonIsRefused$"},
 	}},
 	{"Field", []Fault{
-		{"no disk space at the leader", "a tmpfs filled up; PostgreSQL panics", "the next leader is followed, no acknowledged row missing", "integration/field", "^TestField$/^exhausted$/^the_leader's_disk$"},
+		{"no disk space at the leader", "a tmpfs with pg_wal filled up; PostgreSQL panics", "the next leader is followed, no acknowledged row missing", "integration/field", "^TestField$/^exhausted$/^the_leader's_disk$"},
 		{"no connection left at the leader", "all of max_connections, pgbaton's login ended", "it is not taken for dead: no hold, no client notices", "integration/field", "^TestField$/^exhausted$/^the_leader's_connections$"},
 		{"no connection left at the next leader", "all of max_connections, SQL is the only way to confirm", "confirmed once one is free", "integration/field", "^TestField$/^exhausted$/^the_next_leader's_connections$"},
 		{"no connection left at Consul", "http_max_conns_per_client used up", "the file stays, the log names the limit; followed once there is room", "integration/chaos", "^TestConsulIsFull$"},

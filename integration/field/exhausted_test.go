@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,7 +65,8 @@ func exhausted(t *testing.T, s *stage) {
 	t.Run("the leader's disk", func(t *testing.T) {
 		e := s.begin(t, settings{})
 		old, next := s.cluster.Leader(t), s.cluster.SyncStandby(t)
-		free := s.disks[old.Name].Fill(t)
+		free := sync.OnceFunc(s.disks[old.Name].Fill(t))
+		t.Cleanup(free)
 		servertest.Eventually(t, old.Name+" has no place for its log", func() error { return noPlace(t, old) })
 		s.key(t, next)
 		if !strings.Contains(old.Output(), "No space left on device") {

@@ -23,7 +23,7 @@ type stage struct {
 	consul  *servertest.ConsulServer
 	store   string // where the machines find it, as host:port
 	cluster *servertest.PatroniCluster
-	disks   map[string]faulttest.Disk // by member: what its data folder is on
+	disks   map[string]faulttest.Disk // by member: what its pg_wal is on
 	gate    string                    // what a member asks before it is promoted
 	edge    *servertest.Host          // the machine of pgbaton and pgbouncer
 }
@@ -48,12 +48,17 @@ func newStage(t *testing.T) *stage {
 	s.gate = servertest.File(t, filepath.Join(servertest.PostgresDir(t), "promote"), gate, 0o755)
 	s.cluster = servertest.Patroni(t, s.consul, 3,
 		servertest.On(s.net, s.store),
-		servertest.Prepare(func(member, dir string) { s.disks[member] = faulttest.NewDisk(t, dir, "size=200m") }),
+		servertest.WALFolder(func(member, dir string) { s.disks[member] = faulttest.NewDisk(t, dir, "size=200m") }),
 		servertest.WALSegments(1),
 		servertest.Local(func(member string) map[string]any { return map[string]any{"pre_promote": s.gate + " " + member} }),
 		servertest.DynamicConfig("synchronous_mode", true),
-		// A leader that crashes is replaced, and not waited for.
+		// A leader that crashes is replaced, and not waited for: neither does it start by
+		// itself, nor does Patroni start it.
 		servertest.DynamicConfig("primary_start_timeout", 0),
+		servertest.DynamicConfig("postgresql", map[string]any{
+			"use_pg_rewind": true,
+			"parameters":    map[string]any{"max_connections": 50, "wal_log_hints": "on", "restart_after_crash": "off"},
+		}),
 		// A replica may lag on a slow machine, and is to take over all the same.
 		servertest.DynamicConfig("maximum_lag_on_failover", 1<<30),
 	)

@@ -81,10 +81,10 @@ func WALSegments(size int) PatroniOption {
 	}
 }
 
-// Prepare is called with the folder that will hold a member's data folder, before
-// the member starts: to mount something there.
-func Prepare(f func(member, dir string)) PatroniOption {
-	return func(s *patroniSettings) { s.prepare = f }
+// WALFolder gives each member a folder of its own for pg_wal. prepare is called with
+// it before the member starts: to mount something there.
+func WALFolder(prepare func(member, dir string)) PatroniOption {
+	return func(s *patroniSettings) { s.prepare = prepare }
 }
 
 // Patroni starts n nodes, the first of them as leader, and returns when the
@@ -282,11 +282,6 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 		hba = append(hba, "host all all "+set.net.Subnet()+" trust", "host replication all "+set.net.Subnet()+" trust")
 	}
 	m.Host = m.host.address()
-	if set.prepare != nil {
-		disk := OwnedByPostgres(t, m.data)
-		set.prepare(name, disk)
-		m.data = filepath.Join(disk, "data")
-	}
 	dynamic := map[string]any{
 		"postgresql": map[string]any{
 			"use_pg_rewind": true,
@@ -308,6 +303,14 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 			"dynamic_shared_memory_type": "mmap",
 		},
 	}
+	initdb := append([]any{map[string]any{"encoding": "UTF8"}, "no-sync"}, set.initdb...)
+	if set.prepare != nil {
+		dir := OwnedByPostgres(t, filepath.Join(c.dir, name+".wal"))
+		set.prepare(name, dir)
+		wal := map[string]any{"waldir": filepath.Join(dir, "pg_wal")}
+		initdb = append(initdb, wal)
+		server["basebackup"] = []any{wal}
+	}
 	if set.local != nil {
 		maps.Copy(server, set.local(name))
 	}
@@ -318,7 +321,7 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 		"consul":  map[string]any{"host": set.store},
 		"bootstrap": map[string]any{
 			"dcs":    dynamic,
-			"initdb": append([]any{map[string]any{"encoding": "UTF8"}, "no-sync"}, set.initdb...),
+			"initdb": initdb,
 		},
 		"postgresql": server,
 	}, "", "  ")
