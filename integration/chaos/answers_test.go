@@ -172,7 +172,7 @@ func TestEventsGoWrong(t *testing.T) {
 			k.lead(t, leader)
 			follows(t)
 			servertest.Eventually(t, "an answer with a leader", func() error {
-				if !bytes.Contains(last.Load().Body, []byte(`"service/batman/leader"`)) {
+				if r := last.Load(); r == nil || !bytes.Contains(r.Body, []byte(`"service/batman/leader"`)) {
 					return errNoLeader
 				}
 				return nil

@@ -11,7 +11,4 @@ import (
 // of its starts would wait for it.
 var binary string
 
-func TestMain(m *testing.M) {
-	_ = os.Setenv("CGO_ENABLED", "0")
-	os.Exit(servertest.Main(m, &binary))
-}
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m, &binary)) }

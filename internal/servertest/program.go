@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,6 +37,9 @@ func Build(path string, flags ...string) error {
 	}
 	build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "./cmd/pgbaton")...)
 	build.Dir = root
+	if !slices.Contains(flags, "-race") { // which needs cgo
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build pgbaton: %w\n%s", err, strings.TrimSpace(string(out)))
 	}
