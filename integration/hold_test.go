@@ -1,12 +1,14 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -87,12 +89,20 @@ func TestWaysOutOfAHold(t *testing.T) {
 		e := newEdge(t, consul, c, edgeSettings{vars: "max_client_conn = 20"})
 		callOff := e.askSwitchover(t)
 		e.isHeld(t, true)
+		ctx, cancel := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		defer clients.Wait()
+		defer cancel()
 		for range 16 {
-			conn, err := pgx.Connect(t.Context(), through(e.port).url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = conn.Close(t.Context()) }()
+			clients.Go(func() {
+				// A login waits too where pgbouncer has not met a server since it read its config.
+				conn, err := pgx.Connect(ctx, strings.Replace(through(e.port).url, "connect_timeout=5", "connect_timeout=60", 1))
+				if err != nil {
+					return
+				}
+				<-ctx.Done()
+				_ = conn.Close(context.WithoutCancel(ctx))
+			})
 		}
 		servertest.Eventually(t, "traffic is given up", func() error { return e.logged("clients of 20 are connected") })
 		e.isHeld(t, false)
