@@ -70,7 +70,7 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
 	out.follow = time.Since(begun)
 	if err == nil {
-		out.left = l.left(w)
+		out.left = l.leaves(w)
 		out.cut, out.uncut = l.cut(ctx, out.left)
 		err = ctx.Err()
 	}
@@ -90,6 +90,16 @@ func (l *Loop) shows(led map[string]Led) {
 	if !slices.ContainsFunc(l.shown, func(other map[string]Led) bool { return maps.Equal(other, led) }) {
 		l.shown = append(l.shown, led)
 	}
+}
+
+// leaves are the addresses where something may hang now. Those of earlier leaders
+// count as long as clients are held: what would hurt who waits is not cut before.
+func (l *Loop) leaves(w Wanted) []reload.Address {
+	if l.keeper == nil || len(l.keeper.holding()) == 0 {
+		l.behind = nil
+	}
+	l.behind = l.left(w)
+	return l.behind
 }
 
 // left are the addresses of leaders that lead no more: of whom the daemon was last
@@ -118,6 +128,15 @@ func (l *Loop) left(w Wanted) (left []reload.Address) {
 			for _, a := range addresses(nil, *b.Former) {
 				add(name, a)
 			}
+		}
+	}
+	for _, a := range l.behind {
+		back := false
+		for _, is := range w.Led {
+			back = back || is.Host == a.Host && is.Port == a.Port
+		}
+		if !back && !slices.Contains(left, a) {
+			left = append(left, a)
 		}
 	}
 	return left

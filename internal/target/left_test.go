@@ -1,6 +1,7 @@
 package target
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -34,5 +35,31 @@ func TestLeftKnowsWhomFilesHaveShown(t *testing.T) {
 	l.record.Led = led("pg1", 1)
 	if have := l.left(Wanted{Led: led("pg1", 1)}); !slices.Equal(have, want[1:]) {
 		t.Errorf("back at pg1 it left %v, want %v", have, want[1:])
+	}
+}
+
+// While clients are held two leaders may be left one after the other.
+func TestLeavesRemembersWhileClientsAreHeld(t *testing.T) {
+	at := func(port int) Wanted {
+		return Wanted{Led: map[string]Led{"main": {Leader: fmt.Sprint("pg", port), Host: "127.0.0.1", Port: port}}}
+	}
+	address := func(port int) reload.Address { return reload.Address{Host: "127.0.0.1", Port: port} }
+	l := &Loop{keeper: &keeper{held: map[string]Hold{"main": {}}}}
+	move := func(from, to int) []reload.Address {
+		l.record.Led = at(from).Led
+		return l.leaves(at(to))
+	}
+	if have, want := move(1, 2), []reload.Address{address(1)}; !slices.Equal(have, want) {
+		t.Errorf("after the first it left %v, want %v", have, want)
+	}
+	if have, want := move(2, 3), []reload.Address{address(2), address(1)}; !slices.Equal(have, want) {
+		t.Errorf("after the second it left %v, want %v", have, want)
+	}
+	if have, want := move(3, 1), []reload.Address{address(3), address(2)}; !slices.Equal(have, want) {
+		t.Errorf("back at the first it left %v, want %v", have, want)
+	}
+	l.keeper.held = nil
+	if have, want := move(1, 3), []reload.Address{address(1)}; !slices.Equal(have, want) {
+		t.Errorf("once released it left %v, want %v", have, want)
 	}
 }

@@ -29,6 +29,7 @@ type Loop struct {
 	// The rest belongs to Run, and to the one action that it has running.
 	record Record
 	shown  []map[string]Led // whom files have shown since the daemon was last seen to follow
+	behind []reload.Address // of earlier leaders, since clients were held last
 	done   Done
 	tries  Tries
 	told   string // the trouble that was logged last
