@@ -25,7 +25,7 @@ demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go 
 test: packages $(CONSUL) $(CT) $(SBOM) $(VULN) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
 	@integration/test.sh $(or $(PKG),./...)
 
-bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 8 minutes)
+bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 20 minutes); RUN="60 on" for some
 	@integration/bench.sh
 
 bench-failover: packages $(CONSUL) $(CT) ## what clients see when the leader changes, beside what they use today (Debian, root, 15 minutes); RUN=hang/pgbaton ROUNDS=1 for some
