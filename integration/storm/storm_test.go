@@ -18,7 +18,7 @@ import (
 
 // Settings of a run, from the environment.
 var (
-	stepsWanted = setting("PGBATON_STORM_STEPS", 60)
+	stepsWanted = setting("PGBATON_STORM_STEPS", 24)
 	seedWanted  = setting("PGBATON_STORM_SEED", 0) // 0: others at each run
 )
 
