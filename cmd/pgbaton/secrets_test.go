@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -177,6 +178,9 @@ file {
 log_file {
   path = "DIR/log"
 }
+status {
+  listen = "127.0.0.1:PORT"
+}
 cluster "patroni" "main" {
   confirm = ["patroni-api", "sql", "role"]
   api {
@@ -219,7 +223,8 @@ target "exec" "fails" {
 	if err != nil {
 		t.Fatal(err)
 	}
-	servertest.File(t, config, strings.ReplaceAll(string(text), "DIR", dir), 0o600)
+	listen := fmt.Sprint(servertest.FreePort(t))
+	servertest.File(t, config, strings.NewReplacer("DIR", dir, "PORT", listen).Replace(string(text)), 0o600)
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
@@ -254,6 +259,25 @@ target "exec" "fails" {
 		}
 		return nil
 	})
+	for _, args := range [][]string{{"status"}, {"status", "-json"}} {
+		code, stdout, stderr := try(t, append(args, "-config", config)...)
+		if code != exitFailed || !strings.Contains(stdout, "<hidden>") && !strings.Contains(stdout, `\u003chidden\u003e`) {
+			t.Errorf("%v: exit code %d, %s: %s", args, code, stderr, stdout)
+		}
+		shown(t, strings.Join(args, " "), stdout+stderr)
+	}
+	for _, path := range []string{"status.json", "readyz"} {
+		resp, err := http.Get("http://127.0.0.1:" + listen + "/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || !strings.Contains(string(body), "exec.refused") {
+			t.Errorf("%s: %v: %s", path, err, body)
+		}
+		shown(t, path, string(body))
+	}
 	cancel()
 	<-code
 	shown(t, "log", log.String())
