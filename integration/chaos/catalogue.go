@@ -110,6 +110,18 @@ var Catalogue = []Group{
 		{"the port of its status listener is taken", "a listener in its place, over SIGHUP", "the targets go on; opened once the port is free", "integration", "^TestStatusOverAReload$"},
 		{"started twice on the same state", "a second pgbaton on the same target", "the second one changes nothing", "internal/target", "^TestSecondPgbatonIsRefused$"},
 	}},
+	{"Security", []Fault{
+		{"a check that looks around", "a program in its place, as root and as another user", "no network, no further rights, no token, no view into pgbaton", "internal/proc", "^TestCheckIsConfined$"},
+		{"no namespaces for checks", "max_net_namespaces = 0", "the check goes on without, and it is said", "internal/proc", "^TestCheckWithoutNamespaces$"},
+		{"a link is bent while a template reads", "a symlink swapped all the time", "what it reads lies in sandbox_path, at each of 4,000 looks", "render", "^TestSandboxHoldsAtEachInstant$"},
+		{"a link is bent while a file is written", "a symlink in a folder's place, between staging and swapping in", "nothing outside of sandbox_path is touched", "render", "^TestSandboxHoldsWhatIsWritten$"},
+		{"somebody reads what is on its way", "a look before each system call, with four users' eyes, without a umask", "nothing is readable wider than its destination", "integration/chaos", "^TestNeverReadableWider$"},
+		{"secrets wherever one may stand", "15 planted; everything goes wrong that logs in or checks, at level trace", "none in a log, error, diff, status or state file", "cmd/pgbaton", "^TestDaemonHidesSecrets$"},
+		{"a crash", "SIGQUIT with GOTRACEBACK=crash", "no core file", "internal/proc", "^TestNoCoreFile$"},
+		{"a server asks for the password in the clear", "a server that a key names", "it is not told", "internal/probe", "^TestPasswordIsNotGivenAway$"},
+		{"a member redirects", "HTTP 307", "nobody else is asked", "internal/probe", "^TestRedirectsAreNotFollowed$"},
+		{"killed while it holds, under its unit", "systemd's SIGKILL in a machine of its own", "released as the unit's user, and started again", "integration", "^TestHardenedUnit$"},
+	}},
 	{"Field", []Fault{
 		{"no disk space at the leader", "a tmpfs with pg_wal filled up; PostgreSQL panics", "the next leader is followed, no acknowledged row missing", "integration/field", "^TestField$/^exhausted$/^the_leader's_disk$"},
 		{"no connection left at the leader", "all of max_connections, pgbaton's login ended", "it is not taken for dead: no hold, no client notices", "integration/field", "^TestField$/^exhausted$/^the_leader's_connections$"},
