@@ -54,7 +54,7 @@ func TestHardenedUnit(t *testing.T) {
 		return nil
 	})
 	install(t, m, "pgbaton.rules", "/etc/polkit-1/rules.d/50-pgbaton.rules")
-	m.Run(t, "systemctl", "restart", "polkit") // it may not see a new rule where the disk is an overlay
+	m.Run(t, "systemctl", "restart", "polkit")                                  // it may not see a new rule where the disk is an overlay
 	m.Run(t, "systemctl", "kill", "-s", "HUP", "--kill-whom=main", "pgbouncer") // once: it learns of its console's user
 	synced("10.0.0.11")
 	reloads, err := os.ReadFile(m.Path("/run/pgpool2.reloads"))
