@@ -22,10 +22,11 @@ type board struct {
 	store   Store
 	budget  int               // 0 is no limit
 	flights map[Query]*flight // by what is asked
-	apart   map[Query]bool    // queries that can't be watched through a wider one
+	apart   map[Query]bool    // queries that can't be watched through a wider one, for now
 
 	planner *time.Timer // set while queries still come and go
 	since   time.Time   // when the first of them came
+	reunite *time.Timer // set while any is apart
 }
 
 func newBoard(s Store) *board {
@@ -54,6 +55,11 @@ const (
 	settleAfter  = 50 * time.Millisecond
 	settleWithin = time.Second
 )
+
+// reuniteAfter is when what is apart is tried through a wider query again: rights may
+// have been missing for a moment, as those of a token that is being replaced. Each
+// try leaves the store with queries that nobody waits for, so it is not soon.
+const reuniteAfter = 10 * time.Minute
 
 // launch starts a flight. The caller holds the lock.
 func (w *Watcher) launch(b *board, watch Watch, waits bool) {
@@ -190,9 +196,19 @@ func (w *Watcher) report(b *board, f *flight, a Answer, err error) (news bool) {
 
 // apart has q watched on its own. The caller holds the lock.
 func (w *Watcher) apart(b *board, q Query) {
-	if !b.apart[q] {
-		b.apart[q] = true
-		w.unsettled(b)
+	if b.apart[q] {
+		return
+	}
+	b.apart[q] = true
+	w.unsettled(b)
+	if b.reunite == nil {
+		b.reunite = time.AfterFunc(reuniteAfter, func() {
+			w.mu.Lock()
+			b.reunite = nil
+			clear(b.apart)
+			w.mu.Unlock()
+			w.plan(b)
+		})
 	}
 }
 

@@ -197,6 +197,20 @@ func TestWhatMayNotBeReadAsAWhole(t *testing.T) {
 		if _, most := s.counts(); most > 4 {
 			t.Errorf("%d waited, want 4 at most", most)
 		}
+
+		// The rights come back: nobody has to be asked in turn any more.
+		s.mu.Lock()
+		clear(s.denied)
+		s.mu.Unlock()
+		time.Sleep(reuniteAfter + settleWithin)
+		synctest.Wait()
+		for i := range 12 {
+			s.put(fmt.Sprintf("s/%02d/leader", i), "pg3")
+			synctest.Wait()
+		}
+		if known := leaders(sub.Snapshot()); known["pg3"] != 12 {
+			t.Errorf("with the rights back it is %v at once, want all 12", known)
+		}
 	})
 }
 
