@@ -42,11 +42,14 @@ type listening struct {
 
 	mu      sync.Mutex
 	seed    maphash.Seed
-	learned map[string]uint64 // by key: a hash of the value that was looked through last
+	learned map[watcher.Query]hashes
 }
 
+// hashes are those of the values that were looked through last, by key.
+type hashes map[string]uint64
+
 func newListening(s watcher.Store, secrets *secret.Keeper) *listening {
-	return &listening{Store: s, secrets: secrets, seed: maphash.MakeSeed(), learned: map[string]uint64{}}
+	return &listening{Store: s, secrets: secrets, seed: maphash.MakeSeed(), learned: map[watcher.Query]hashes{}}
 }
 
 // Budget implements watcher.Limited: it is the store's.
@@ -62,30 +65,33 @@ func (l *listening) Fetch(ctx context.Context, q watcher.Query, after uint64) (w
 	a, err := l.Store.Fetch(ctx, q, after)
 	switch v := a.Value.(type) {
 	case watcher.Pair:
-		l.pair(v)
+		l.learn(q, []watcher.Pair{v})
 	case []watcher.Pair:
-		for _, p := range v {
-			l.pair(p)
-		}
+		l.learn(q, v)
 	}
 	return a, err
 }
 
-// pair looks through a value that is another than the last one of its key: a
+// learn looks through the values that are others than the last ones of their keys: a
 // heartbeat brings a hundred that are not.
-func (l *listening) pair(p watcher.Pair) {
-	sum := maphash.String(l.seed, p.Value)
+func (l *listening) learn(q watcher.Query, pairs []watcher.Pair) {
 	l.mu.Lock()
-	last, known := l.learned[p.Path]
-	l.learned[p.Path] = sum
+	last := l.learned[q]
 	l.mu.Unlock()
-	if known && last == sum {
-		return
+	now := make(hashes, len(pairs))
+	for _, p := range pairs {
+		now[p.Path] = maphash.String(l.seed, p.Value)
+		if sum, known := last[p.Path]; known && sum == now[p.Path] {
+			continue
+		}
+		if secret.Names(path.Base(p.Path)) {
+			l.secrets.Know(p.Value)
+		}
+		l.secrets.Learn(p.Value)
 	}
-	if secret.Names(path.Base(p.Path)) {
-		l.secrets.Know(p.Value)
-	}
-	l.secrets.Learn(p.Value)
+	l.mu.Lock()
+	l.learned[q] = now
+	l.mu.Unlock()
 }
 
 // discreet is a daemon of whose files is learned what is secret, before anybody
