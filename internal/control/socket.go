@@ -58,7 +58,7 @@ func Listen(ctx context.Context, folder state.Folder, group *Group, warn func(er
 		}
 		_ = lock.Close()
 	}
-	return nil, fmt.Errorf("make control socket: %d pgbatons share %s already", most, folder.Dir)
+	return nil, hint.Wrap(fmt.Errorf("make control socket: %d pgbatons share %s already", most, folder.Dir), "give this one a state_dir of its own")
 }
 
 // listen makes the n-th socket. It is nil if somebody answers there all the same, whose
