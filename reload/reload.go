@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 )
 
 // File is one file of a target as its daemon will read it.
@@ -49,6 +50,8 @@ type Mark struct {
 	Proof Proof  `json:"proof"`
 	How   string `json:"how"`             // for a person: "RELOAD over /run/postgresql:6432"
 	State string `json:"state,omitempty"` // the daemon's own note to its next Follow; opaque to everyone else
+
+	Told time.Time `json:"-"` // when it had been told what to do, and one began to look whether it did; zero if that can't be told apart
 }
 
 // ErrRefused is in the chain of a Check's error if the check ran and said that

@@ -70,6 +70,15 @@ type Cutter interface {
 	Cut(ctx context.Context, left []Address) (how string, err error)
 }
 
+// A Verifier is a Daemon that can be asked what it serves, without being told anything.
+type Verifier interface {
+	// Verify looks whether the daemon serves what the committed files say, and changes
+	// nothing. last is the mark of the Follow that made it; the zero Mark is unknown. Its
+	// mark says how far the daemon could be asked. An error says what differs, or why nothing
+	// could be learned.
+	Verify(ctx context.Context, committed []File, last Mark) (Mark, error)
+}
+
 // As finds what a daemon can do beside, through the checks that were added to
 // it.
 func As[T any](d Daemon) (T, bool) {

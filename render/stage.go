@@ -30,6 +30,25 @@ func (s Staged) Lies() string {
 	return s.Real
 }
 
+// Before is what lies at the destination now; none if there is no file. One that is
+// larger than limit bytes is not read.
+func (s Staged) Before(limit int64) (content []byte, large bool, err error) {
+	d, err := diskOf(s.Within)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = d.Close() }()
+	info, err := d.Lstat(s.Real)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil || !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, true, err
+	}
+	content, err = d.ReadFile(s.Real)
+	return content, false, err
+}
+
 // Set is a target's files, staged together.
 type Set struct{ Files []Staged }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/Masterminds/sprig/v3"
 
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/status"
 	"github.com/pgbaton/pgbaton/render/funcs"
 	"github.com/pgbaton/pgbaton/templates"
@@ -296,46 +297,54 @@ func TestDocsVars(t *testing.T) {
 	}
 }
 
-// docs/operations.md has every field of the status, in the row of what has it.
-func TestDocsStatus(t *testing.T) {
-	real := map[string][]string{}
+// docs/operations.md has every field of what is promised as JSON, and no other.
+func TestDocsFormats(t *testing.T) {
+	for heading, typ := range map[string]reflect.Type{"The format": reflect.TypeFor[status.Status](), "History": reflect.TypeFor[history.List]()} {
+		real := fields(typ)
+		documented := map[string][]string{}
+		for _, table := range docs(t)["docs/operations.md"].tables {
+			if table.heading != heading || table.header[0] != "part" {
+				continue
+			}
+			for _, row := range table.rows {
+				parts := codes(row[0])
+				if len(parts) == 0 {
+					parts = []string{row[0]}
+				}
+				for _, part := range parts {
+					documented[part] = codes(regexp.MustCompile(`\([^)]*\)`).ReplaceAllString(row[1], ""))
+				}
+			}
+		}
+		sameNames(t, heading, slices.Collect(maps.Keys(documented)), slices.Collect(maps.Keys(real)))
+		for part, names := range real {
+			sameNames(t, heading+": "+part, documented[part], names)
+		}
+	}
+}
+
+// fields are the names in the JSON of a type, and of all that is in it.
+func fields(of reflect.Type) map[string][]string {
+	all := map[string][]string{}
 	var walk func(part string, typ reflect.Type)
 	walk = func(part string, typ reflect.Type) {
 		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
 			typ = typ.Elem()
 		}
-		if typ.Kind() != reflect.Struct || typ == reflect.TypeFor[time.Time]() || real[part] != nil {
+		if typ.Kind() != reflect.Struct || typ == reflect.TypeFor[time.Time]() || all[part] != nil {
 			return
 		}
 		for i := range typ.NumField() {
 			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
-			real[part] = append(real[part], name)
+			all[part] = append(all[part], name)
 		}
 		for i := range typ.NumField() {
 			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 			walk(name, typ.Field(i).Type)
 		}
 	}
-	walk("the whole", reflect.TypeFor[status.Status]())
-	documented := map[string][]string{}
-	for _, table := range docs(t)["docs/operations.md"].tables {
-		if table.header[0] != "part" {
-			continue
-		}
-		for _, row := range table.rows {
-			parts := codes(row[0])
-			if len(parts) == 0 {
-				parts = []string{row[0]}
-			}
-			for _, part := range parts {
-				documented[part] = codes(regexp.MustCompile(`\([^)]*\)`).ReplaceAllString(row[1], ""))
-			}
-		}
-	}
-	sameNames(t, "parts of the status", slices.Collect(maps.Keys(documented)), slices.Collect(maps.Keys(real)))
-	for part, names := range real {
-		sameNames(t, part, documented[part], names)
-	}
+	walk("the whole", of)
+	return all
 }
 
 // docs/operations.md quotes log lines that the code has.

@@ -82,9 +82,11 @@ func (a *addressed) find(cmd *cobra.Command) (list []meant, folder state.Folder,
 	return list, folder, silent, nil
 }
 
+var errNoneRuns = errors.New("no pgbaton runs")
+
 // noneRuns is the error of a verb that needs a pgbaton that runs.
 func noneRuns(dir string) error {
-	return hint.Wrap(fmt.Errorf("no pgbaton runs with the state folder %s", dir), "start it, or name the config or the state folder of the one that runs")
+	return hint.Wrap(fmt.Errorf("%w with the state folder %s", errNoneRuns, dir), "start it, or name the config or the state folder of the one that runs")
 }
 
 func freezeVerb(std stdio) *cobra.Command {

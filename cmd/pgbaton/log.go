@@ -47,6 +47,9 @@ func daemonLogger(c *config.Config, std stdio) (hclog.Logger, error) {
 		}
 		beside(w)
 	}
+	if std.recent != nil {
+		beside(std.recent)
+	}
 	if c.LogFile != nil {
 		w, err := openLogFile(*c.LogFile)
 		if err != nil {

@@ -35,6 +35,7 @@ type stdio struct {
 	in       io.Reader
 	out, err io.Writer
 	secrets  *secret.Keeper // what err does not show
+	recent   *recent        // keeps the last of the daemon's log; nil is nobody
 }
 
 // Exit codes, as README documents them.
@@ -70,7 +71,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
 	root.AddCommand(
 		runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
-		holdVerb(std), releaseVerb(std), guardVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std), statusVerb(std),
+		holdVerb(std), releaseVerb(std), guardVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std), statusVerb(std), historyVerb(std), verifyVerb(std), reportVerb(std),
 	)
 	cmd, err := root.ExecuteContextC(ctx)
 	// cobra has no types for these.

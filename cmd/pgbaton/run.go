@@ -19,6 +19,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/internal/secret"
 	"github.com/pgbaton/pgbaton/internal/state"
@@ -150,6 +151,7 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	if problems.Fatal() {
 		return problems
 	}
+	std.recent = &recent{}
 	log, err := daemonLogger(c, std)
 	if err != nil {
 		return err
@@ -169,10 +171,12 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	}
 	defer remove()
 
-	shown := newStanding(from)
+	journal := history.New(std.secrets.Veil, failure)
+	defer remember(ctx, journal, log)()
+	shown := newStanding(from, journal, std.recent)
 	d := &daemon{
 		log: log, secrets: std.secrets, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil), signals: signals,
-		shown: shown, doors: doors{log: log, shown: shown},
+		shown: shown, journal: journal, doors: doors{log: log, shown: shown},
 	}
 	defer d.notify.close()
 	defer func() { d.child.stop() }()
@@ -218,6 +222,26 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	}
 }
 
+// remember keeps the history until end is called, at the latest for a moment longer: a
+// disk that hangs keeps nothing from its end.
+func remember(ctx context.Context, journal *history.Journal, log hclog.Logger) (end func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- journal.Run(ctx) }()
+	return func() {
+		cancel()
+		err := error(nil)
+		select {
+		case err = <-ended:
+		case <-time.After(leave):
+			err = fmt.Errorf("not written within %v", leave)
+		}
+		if err != nil {
+			log.Warn("the last of the history is lost", "error", err)
+		}
+	}
+}
+
 func warn(log hclog.Logger, problems config.Problems) {
 	for _, p := range problems {
 		log.Warn(p.Message, "place", p.Place(), "hint", p.Hint)
@@ -236,6 +260,7 @@ type daemon struct {
 	current *assembly
 	child   *minder // nil if there is none
 	shown   *standing
+	journal *history.Journal
 	doors   doors
 	signals chan<- os.Signal
 }
@@ -259,6 +284,9 @@ func (d *daemon) start(ctx context.Context, a *assembly) {
 	d.changed = changed
 	d.group.Go(func() error { return a.run(ctx) })
 	folder := state.Folder{Dir: a.config.StateDir}
+	if err := d.journal.Keep(folder); err != nil {
+		d.log.Warn("a restart will not know what was done", "error", err, "hint", hint.Of(err))
+	}
 	d.group.Go(func() error {
 		releaseForgotten(ctx, folder, a.specs, d.log)
 		return nil
@@ -267,6 +295,7 @@ func (d *daemon) start(ctx context.Context, a *assembly) {
 		if spec.Hold {
 			spec.Guard = guardOf(folder, spec, d.log)
 		}
+		spec.Note = d.journal.Note
 		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Folder: folder}, d.log, func() {
 			select {
 			case changed <- struct{}{}:

@@ -14,6 +14,7 @@ import (
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/control"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/status"
 	"github.com/pgbaton/pgbaton/internal/target"
@@ -31,10 +32,12 @@ type standing struct {
 	running *assembly
 	loops   []*target.Loop // of running's specs, in their order
 	kept    *status.Status // what counts while one config makes room for the next; else nil
+	journal *history.Journal
+	recent  *recent
 }
 
-func newStanding(from sources) *standing {
-	s := &standing{process: status.Process{
+func newStanding(from sources, journal *history.Journal, recent *recent) *standing {
+	s := &standing{journal: journal, recent: recent, process: status.Process{
 		Version: versionText(), PID: os.Getpid(), User: control.UserName(os.Geteuid()), Started: time.Now().UTC(),
 	}}
 	for _, path := range from.paths {
@@ -119,6 +122,15 @@ func (s *standing) Status() status.Status {
 	}
 	return status.Of(time.Now(), process, targets, clusters, stores)
 }
+
+// History is what was done, the newest first.
+func (s *standing) History() []history.Change {
+	list, _ := s.journal.Changes()
+	return list
+}
+
+// Log is the last of the log.
+func (s *standing) Log() string { return s.recent.String() }
 
 // hide replaces what is secret in texts that quote others.
 func hide(with func(string) string, texts ...*string) {
@@ -208,23 +220,13 @@ func targetError(s target.State) *status.Error {
 	if s.Err == nil {
 		return nil
 	}
-	var template *render.Error
-	e := &status.Error{Hint: hint.Of(s.Err), Failures: s.Failures, Again: s.Again.UTC()}
+	e := &status.Error{Kind: failure(s.Err, s.Committed == s.Wanted), Hint: hint.Of(s.Err), Failures: s.Failures, Again: s.Again.UTC()}
 	switch {
-	case errors.Is(s.Err, target.ErrGuarded):
-		e.Kind = status.KindGuard
+	case e.Kind == status.KindGuard:
 	case s.Drifted, len(s.Drift) > 0:
 		e.Kind = status.KindDrift
 	case s.Barred:
 		e.Kind = status.KindLocked
-	case errors.As(s.Err, &template):
-		e.Kind = status.KindTemplate
-	case errors.Is(s.Err, reload.ErrRefused):
-		e.Kind = status.KindCheck
-	case s.Committed == s.Wanted:
-		e.Kind = status.KindReload
-	default:
-		e.Kind = status.KindApply
 	}
 	if e.Text = status.Told(e.Kind); e.Text != "" {
 		e.Words = s.Err.Error()
@@ -232,6 +234,22 @@ func targetError(s target.State) *status.Error {
 		e.Text = s.Err.Error()
 	}
 	return e
+}
+
+// failure is the kind of what went wrong with a target, whose files are on disk or not.
+func failure(err error, committed bool) (kind string) {
+	var template *render.Error
+	switch {
+	case errors.Is(err, target.ErrGuarded):
+		return status.KindGuard
+	case errors.As(err, &template):
+		return status.KindTemplate
+	case errors.Is(err, reload.ErrRefused):
+		return status.KindCheck
+	case committed:
+		return status.KindReload
+	}
+	return status.KindApply
 }
 
 // far is how many bytes behind a replica is far behind: from here on Patroni, by its own

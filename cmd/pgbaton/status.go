@@ -1,15 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,63 +15,108 @@ import (
 	"github.com/pgbaton/pgbaton/internal/control"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/status"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
 func statusVerb(std stdio) *cobra.Command {
-	var from sources
-	var dir string
-	var asJSON bool
+	var from running
+	var as format
+	var quiet, watch bool
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "What the pgbaton that runs is doing",
-		Args:  noArgs,
+		Long: `What the pgbaton that runs is doing. The first line is the verdict; the exit code is 0 if
+all is as it should be, and else 1.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if dir != "" && len(from.paths) > 0 {
-				return usage(errors.New("name either -config or -state-dir"), cmd.CommandPath())
+			if every < 100*time.Millisecond {
+				return usage(fmt.Errorf("-every %v is less than 100ms", every), cmd.CommandPath())
 			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			list, err := running(ctx, from, dir)
-			if err != nil {
-				return err
+			show := func(w io.Writer) error {
+				found, err := from.find(ctx)
+				if err != nil {
+					return err
+				}
+				if quiet {
+					w = io.Discard
+				}
+				return showStatus(w, found, as)
 			}
-			return showStatus(std.out, list, asJSON)
+			if watch {
+				return watching(ctx, std.out, every, show)
+			}
+			return show(std.out)
 		},
 	}
-	cmd.Flags().StringArrayVar(&from.paths, "config", nil, "config `file` or folder; may be repeated")
-	cmd.Flags().StringVar(&dir, "state-dir", "", "the state folder, for whoever may not read the config; without both, where it is by default")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "all of it, as JSON")
+	from.bind(cmd)
+	as.bind(cmd)
+	cmd.Flags().BoolVar(&quiet, "quiet", false, "print nothing; the exit code tells")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "print it again and again")
+	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "with -watch: how often")
 	return cmd
 }
 
 // running are the pgbatons that run with a config, or with a state folder, or, without
 // both, with the state folder that is one by default.
-func running(ctx context.Context, from sources, dir string) ([]status.Status, error) {
-	dirs := []string{dir}
-	var ids []string
-	switch {
-	case len(from.paths) > 0:
-		c, problems := load(from)
-		if problems.Fatal() {
-			return nil, problems
+type running struct {
+	sources sources
+	dir     string
+}
+
+func (r *running) bind(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&r.sources.paths, "config", nil, "config `file` or folder; may be repeated")
+	cmd.Flags().StringVar(&r.dir, "state-dir", "", "the state folder, for whoever may not read the config; without both, where it is by default")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if r.dir != "" && len(r.sources.paths) > 0 {
+			return usage(errors.New("name either -config or -state-dir"), cmd.CommandPath())
 		}
-		dirs = []string{c.StateDir}
+		return noArgs(cmd, args)
+	}
+}
+
+// dirs are the state folders in question.
+func (r *running) dirs() ([]string, error) {
+	dirs, _, err := r.named()
+	return dirs, err
+}
+
+// named are the state folders in question, and the targets of the config.
+func (r *running) named() (dirs, ids []string, err error) {
+	switch {
+	case len(r.sources.paths) > 0:
+		c, problems := load(r.sources)
+		if problems.Fatal() {
+			return nil, nil, problems
+		}
 		for _, t := range c.Targets {
 			ids = append(ids, t.Kind+"."+t.Name)
 		}
-	case dir == "":
-		dirs = slices.Compact([]string{config.StateDir(), config.SystemStateDir})
+		return []string{c.StateDir}, ids, nil
+	case r.dir == "":
+		return slices.Compact([]string{config.StateDir(), config.SystemStateDir}), nil, nil
 	}
-	var list, ours []status.Status
+	return []string{r.dir}, nil, nil
+}
+
+// find asks them how they stand. errNoneRuns is in the chain of its error if there is none.
+func (r *running) find(ctx context.Context) ([]control.Found, error) {
+	dirs, ids, err := r.named()
+	if err != nil {
+		return nil, err
+	}
+	var list, ours []control.Found
 	for _, dir := range dirs {
 		found, err := control.Find(ctx, dir)
 		if err != nil && len(found) == 0 {
 			return nil, err
 		}
 		for _, f := range found {
-			list = append(list, f.Status)
+			list = append(list, f)
 			if slices.ContainsFunc(f.Status.Targets, func(t status.Target) bool { return slices.Contains(ids, t.ID) }) {
-				ours = append(ours, f.Status)
+				ours = append(ours, f)
 			}
 		}
 	}
@@ -92,24 +134,47 @@ func running(ctx context.Context, from sources, dir string) ([]status.Status, er
 	return nil, noneRuns(strings.Join(dirs, " or "))
 }
 
+// watching shows something again and again until ctx ends. On a terminal it stays in its
+// place.
+func watching(ctx context.Context, w io.Writer, every time.Duration, show func(io.Writer) error) error {
+	for {
+		var out strings.Builder
+		err := show(&out)
+		if err != nil && !errors.Is(err, errShown) {
+			fmt.Fprintf(&out, "%v\n", err) // it may be back in a moment
+		}
+		text := out.String()
+		if isTerminal(w) {
+			text = "\x1b[H\x1b[2J" + text
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(every):
+		}
+	}
+}
+
 // showStatus prints the status of each. It fails if any is not as it should be.
-func showStatus(w io.Writer, list []status.Status, asJSON bool) error {
+func showStatus(w io.Writer, found []control.Found, as format) error {
 	ok := true
-	for i, s := range list {
-		ok = ok && s.OK
-		if asJSON {
-			e := json.NewEncoder(w)
-			e.SetIndent("", "  ")
-			if err := e.Encode(s); err != nil {
+	for i, f := range found {
+		ok = ok && f.Status.OK
+		switch as {
+		case asJSON, asYAML:
+			if err := as.encode(w, f.Status); err != nil {
 				return err
 			}
-			continue
-		}
-		if i > 0 {
-			_, _ = fmt.Fprintln(w)
-		}
-		if err := printStatus(w, s); err != nil {
-			return err
+		case asTSV:
+			tabStatus(w, f.Status)
+		default:
+			if i > 0 {
+				_, _ = fmt.Fprintln(w)
+			}
+			printStatus(w, f.Status)
 		}
 	}
 	if !ok {
@@ -118,55 +183,177 @@ func showStatus(w io.Writer, list []status.Status, asJSON bool) error {
 	return nil
 }
 
-func printStatus(w io.Writer, s status.Status) error {
+func printStatus(w io.Writer, s status.Status) {
 	p := s.Process
-	_, _ = fmt.Fprintf(w, "%s\n", status.OneLine(s.Line))
+	colour := "32"
+	if !s.OK {
+		colour = "31"
+	}
+	_, _ = fmt.Fprintln(w, paint(status.OneLine(s.Line), colour, coloured(w)))
 	_, _ = fmt.Fprintf(w, "pgbaton %s, process %d of %s, up %v, config %s\n", p.Version, p.PID, p.User, s.At.Sub(p.Started).Round(time.Second), strings.Join(p.Config, " "))
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) {
-		for i := range cells {
-			cells[i] = cmp.Or(status.OneLine(cells[i]), "-")
-		}
-		_, _ = fmt.Fprintln(t, strings.Join(cells, "\t"))
-	}
-	gap := func() { _ = t.Flush(); _, _ = fmt.Fprintln(w) }
 
-	gap()
-	row("TARGET", "LEADER", "STATE", "SINCE", "WAITS FOR, OR LAST ERROR")
-	for _, one := range s.Targets {
-		row(one.ID, ledBy(one.Follows), words(one.State), moment(one.Since, s.At), note(one, s.At))
+	g := newGrid("", "Target", "Leader", "State", "Rendered", "Applied", "Verified", "Age")
+	for _, t := range s.Targets {
+		g.add(t.ID, or(ledBy(t.Follows)), words(t.State), or(short(t.Wanted)), or(short(t.Committed)), verified(t), age(t.Since, s.At))
 	}
-	if len(s.Clusters) > 0 {
-		gap()
-		row("CLUSTER", "LEADER", "ADDRESS", "TIMELINE", "PHASE", "SINCE", "REPLICAS")
+	g.render(w)
+	for _, c := range s.Clusters {
+		clusterGrid(c, s.At).render(w)
+	}
+	g = newGrid("", "Store", "State", "Since", "Watches", "Last error")
+	for _, st := range s.Stores {
+		since, why := time.Time{}, ""
+		if st.Stale != nil {
+			since, why = st.Stale.Since, st.Stale.Words
+		}
+		if st.State != status.StoreUnused {
+			g.add(st.Name, words(st.State), or(moment(since, s.At)), fmt.Sprint(st.Watches), or(why))
+		}
+	}
+	g.render(w)
+	footer(w, s)
+}
+
+// clusterGrid is a cluster as patronictl list has it.
+func clusterGrid(c status.Cluster, at time.Time) *grid {
+	title := fmt.Sprintf("Cluster: %s (%s", c.Name, words(c.Phase))
+	if !c.Since.IsZero() {
+		title += " for " + age(c.Since, at)
+	}
+	if c.Created > 0 {
+		title += fmt.Sprintf(", term %d", c.Created)
+	}
+	if c.System != "" {
+		title += ", " + c.System
+	}
+	g := newGrid(title+")", "Member", "Host", "Role", "State", "TL", "Lag")
+	if l := c.Leader; l != nil {
+		role := "Leader"
+		if c.Standby {
+			role = "Standby Leader"
+		}
+		by := c.By
+		if by == string(cluster.WayKey) {
+			by = "its key"
+		}
+		g.add(l.Name, fmt.Sprintf("%s:%d", l.Host, l.Port), role, "confirmed by "+or(by), timeline(c.Timeline), "")
+	}
+	for _, r := range c.Replicas {
+		role := "Replica"
+		if r.Sync {
+			role = "Sync Standby"
+		}
+		doing := r.State
+		if !r.Serves {
+			doing += ", does not serve"
+		}
+		lag := r.Lag
+		if r.LagBytes != nil {
+			lag = size(*r.LagBytes)
+			if r.Lag == status.LagFar {
+				lag += ", far behind"
+			}
+		}
+		g.add(r.Name, fmt.Sprintf("%s:%d", r.Host, r.Port), role, doing, timeline(r.Timeline), lag)
+	}
+	if len(g.rows) == 0 {
+		g.add("nobody", "", "", "", "", "")
+	}
+	return g
+}
+
+// tabStatus prints the status as lines of fields, for scripts: what a line is of comes
+// first.
+func tabStatus(w io.Writer, s status.Status) {
+	row(w, "verdict", fmt.Sprint(s.OK), s.Line)
+	for _, t := range s.Targets {
+		row(w, "target", t.ID, t.State, t.Since.Format(time.RFC3339), ledBy(t.Follows), t.Wanted, t.Committed, t.Followed, t.Proof, note(t, s.At))
 	}
 	for _, c := range s.Clusters {
 		leader, address := "", ""
 		if l := c.Leader; l != nil {
 			leader, address = l.Name, fmt.Sprintf("%s:%d", l.Host, l.Port)
 		}
-		row(c.Name, leader, address, fmt.Sprint(c.Timeline), words(c.Phase), moment(c.Since, s.At), replicas(c.Replicas))
-	}
-	gap()
-	row("STORE", "STATE", "SINCE", "WATCHES", "LAST ERROR")
-	for _, st := range s.Stores {
-		since, why := time.Time{}, ""
-		if st.Stale != nil {
-			since, why = st.Stale.Since, st.Stale.Words
+		row(w, "cluster", c.Name, c.Phase, c.Since.Format(time.RFC3339), leader, address, timeline(c.Timeline), fmt.Sprint(c.Created))
+		for _, r := range c.Replicas {
+			lag := ""
+			if r.LagBytes != nil {
+				lag = fmt.Sprint(*r.LagBytes)
+			}
+			row(w, "replica", c.Name, r.Name, fmt.Sprintf("%s:%d", r.Host, r.Port), r.Role, r.State, fmt.Sprint(r.Serves), timeline(r.Timeline), lag)
 		}
-		row(st.Name, words(st.State), moment(since, s.At), fmt.Sprint(st.Watches), why)
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	for _, st := range s.Stores {
+		since := ""
+		if st.Stale != nil {
+			since = st.Stale.Since.Format(time.RFC3339)
+		}
+		row(w, "store", st.Name, st.State, since, fmt.Sprint(st.Watches), fmt.Sprint(st.Failing))
 	}
-	footer(w, s)
-	return nil
 }
 
-// footer is what an operator had better not forget.
+// short is a hash for a person.
+func short(hash string) string { return hash[:min(len(hash), 8)] }
+
+// verified says whether a target's daemon was seen to follow what is wanted.
+func verified(t status.Target) string {
+	switch {
+	case t.Followed == "":
+		return "-"
+	case t.Followed != t.Wanted:
+		return "behind"
+	}
+	return t.Proof
+}
+
+// age is how long something has been so, as far as a person cares.
+func age(since, at time.Time) string {
+	d := at.Sub(since)
+	switch {
+	case since.IsZero():
+		return "-"
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+func timeline(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+// size is a number of bytes for a person.
+func size(n uint64) string {
+	const k = 1 << 10
+	switch {
+	case n < k:
+		return fmt.Sprintf("%d B", n)
+	case n < k*k:
+		return fmt.Sprintf("%d kB", n/k)
+	case n < k*k*k:
+		return fmt.Sprintf("%d MB", n/k/k)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/k/k/k)
+}
+
+// footer is what each target waits for or could not do, and what an operator had better
+// not forget.
 func footer(w io.Writer, s status.Status) {
 	var lines []string
 	for _, t := range s.Targets {
+		if text := note(t, s.At); text != "" {
+			lines = append(lines, fmt.Sprintf("%s: %s", t.ID, text))
+		}
+		if t.Error != nil && t.Error.Hint != "" {
+			lines = append(lines, "hint: "+t.Error.Hint)
+		}
 		if t.Frozen != nil {
 			lines = append(lines, fmt.Sprintf("frozen: %s %s", t.ID, t.Frozen))
 		}
@@ -202,7 +389,7 @@ func note(t status.Target, at time.Time) string {
 	case t.Error != nil:
 		return t.Error.String()
 	case len(t.Waiting) > 0:
-		return status.Waits(t.Waiting)
+		return "waits for " + status.Waits(t.Waiting)
 	}
 	return ""
 }
@@ -218,23 +405,6 @@ func ledBy(list []status.Leader) string {
 		}
 	}
 	return strings.Join(names, " ")
-}
-
-func replicas(list []status.Replica) string {
-	serve, far := 0, 0
-	for _, r := range list {
-		if r.Serves {
-			serve++
-		}
-		if r.Lag == status.LagFar {
-			far++
-		}
-	}
-	text := fmt.Sprintf("%d of %d serve", serve, len(list))
-	if far > 0 {
-		text += fmt.Sprintf(", %d far behind", far)
-	}
-	return text
 }
 
 // words are a word of the model for a person.

@@ -23,10 +23,11 @@ var Bugs = []Bug{
 	{"a refusal is taken for a yes", []Edit{{"reload/command.go", "	if errors.Is(err, ErrRefused) && !c.keeps.Network {\n", "	if errors.Is(err, ErrRefused) {\n		err = nil\n	}\n	if errors.Is(err, ErrRefused) && !c.keeps.Network {\n"}}, []string{"program's template is refused"}},
 	{"a rehearsal proves whatever comes", []Edit{{"internal/target/rehearse.go", "l.passed.good && hash == l.passed.hash", "l.passed.good"}}, []string{"switchover", "program's template is refused"}},
 	{"pgbouncer is not told", []Edit{{"reload/pgbouncer/follow.go", `	if _, err := s.run(ctx, "RELOAD"); err != nil {
-		return hint.Wrap(err, "pgbouncer's log says more")
+		return told, hint.Wrap(err, "pgbouncer's log says more")
 	}
+	told = time.Now()
 	if err := s.follows(ctx, is); err != nil {
-		return err
+		return told, err
 	}
 `, ""}}, []string{"switchover"}},
 	{"what is held is never released", []Edit{{"reload/pgbouncer/release.go", `err := p.resume(ctx, s, "RESUME "+quote(database))`, "var err error"}, {"reload/pgbouncer/release.go", `err := p.resume(ctx, s, "RESUME")`, "var err error"}}, []string{"switchover"}},
@@ -46,7 +47,7 @@ var Bugs = []Bug{
 	{"files are written in place", []Edit{{"render/commit.go", "d.Rename(s.Temp, s.Real)", "os.WriteFile(s.Real, s.Content, s.Mode), d.Remove(s.Temp)"}, {"render/stage.go", "	if _, err := f.Write(s.Content); err != nil {\n		return err\n	}\n", ""}}, []string{"disk is full", "program's template is edited"}},
 	{"of several files the first is swapped in", []Edit{{"render/commit.go", "		f.Temp = \"\"\n	}\n	return nil\n", "		f.Temp = \"\"\n		break\n	}\n	return nil\n"}}, []string{"switchover"}},
 	{"what hangs on the old leader is not cut", []Edit{{"internal/target/apply.go", "if !can || len(left) == 0 {", "if !can || len(left) >= 0 {"}}, []string{"leader hangs for good"}},
-	{"what an operator paused is resumed", []Edit{{"reload/pgbouncer/traffic.go", "case !p.held[name]:\n", "case false:\n"}}, []string{"operator pauses another database", "switchover"}},
+	{"what an operator paused is resumed", []Edit{{"reload/pgbouncer/traffic.go", "		case !paused:\n", "		case !paused, !p.held[name]:\n"}}, []string{"operator pauses another database", "switchover"}},
 	{"a broken config ends it", []Edit{{"cmd/pgbaton/run.go", "		d.log.Error(\"config refused, the old one stays\", \"problems\", len(problems))\n		return\n", "		panic(\"config refused\")\n"}}, []string{"pgbaton reads its config again"}},
 	{"a candidate is asked once", []Edit{{"internal/probe/confirm.go", "					err = wait(ctx, pause)\n", "					<-ctx.Done()\n"}}, []string{"switchover"}},
 	{"an older leader is shown again", []Edit{{"internal/target/source.go", "	w.Files, w.Hash, w.Changed = files, hash, now\n", "	if len(older) > 0 && moved && len(leaders) > 0 && now.Nanosecond()%3 == 0 {\n		files, hash = older, render.Hash(older)\n	}\n	older = w.Files\n	w.Files, w.Hash, w.Changed = files, hash, now\n"}, {"internal/target/source.go", "const maxPasses = 100\n", "const maxPasses = 100\n\nvar older []render.File\n"}}, []string{"switchover"}},

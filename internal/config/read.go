@@ -29,14 +29,7 @@ func (l *loader) parse(path string) []*hcl.File {
 	}
 	paths := []string{path}
 	if info.IsDir() {
-		paths = nil
-		entries, _ := os.ReadDir(path) // sorted by name
-		for _, e := range entries {
-			if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".hcl" || ext == ".json") {
-				paths = append(paths, filepath.Join(path, e.Name()))
-			}
-		}
-		if len(paths) == 0 {
+		if paths = inFolder(path); len(paths) == 0 {
 			l.add(Problem{File: path, Message: "the folder holds no *.hcl and no *.json"})
 		}
 	}
@@ -44,6 +37,30 @@ func (l *loader) parse(path string) []*hcl.File {
 	for _, p := range paths {
 		if file := l.parseFile(p); file != nil {
 			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// Files are the files that a config is read from, given the files and folders that were
+// named, in the order in which they count.
+func Files(named []string) (files []string) {
+	for _, path := range named {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			files = append(files, inFolder(path)...)
+		} else {
+			files = append(files, path)
+		}
+	}
+	return files
+}
+
+// inFolder are the config files in a folder.
+func inFolder(path string) (files []string) {
+	entries, _ := os.ReadDir(path) // sorted by name
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".hcl" || ext == ".json") {
+			files = append(files, filepath.Join(path, e.Name()))
 		}
 	}
 	return files

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/status"
 )
 
@@ -91,6 +92,27 @@ func (c *Client) status(ctx context.Context) (s status.Status, err error) {
 		return s, hint.Wrap(fmt.Errorf("it speaks version %d of its status, this one %d", s.Version, status.Version), "use the pgbaton that runs")
 	}
 	return s, err
+}
+
+// History is what it did, the newest first.
+func (c *Client) History(ctx context.Context) ([]history.Change, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
+	defer cancel()
+	var l history.List
+	err := c.do(ctx, http.MethodGet, "/v1/history", nil, &l)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return l.Changes, err
+}
+
+// Log is the last lines of its log, for those who may change something.
+func (c *Client) Log(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
+	defer cancel()
+	var l Log
+	err := c.do(ctx, http.MethodGet, "/v1/log", nil, &l)
+	return l.Lines, err
 }
 
 // Freeze keeps a target from changing.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/status"
 )
 
@@ -50,6 +51,8 @@ type Reply struct {
 // their chain.
 type Daemon interface {
 	Status() status.Status
+	History() []history.Change // the newest first
+	Log() string               // the last lines of its log, without what is secret
 	Freeze(ctx context.Context, w Word) (Reply, error)
 	Thaw(ctx context.Context, w Word) (Reply, error)
 	Apply(ctx context.Context, w Word) (Reply, error)
@@ -99,6 +102,10 @@ func Server(d Daemon, group *Group) *http.Server {
 	h := &handler{daemon: d, group: group, self: os.Geteuid()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { status.Write(w, d.Status()) })
+	mux.HandleFunc("GET /v1/history", func(w http.ResponseWriter, _ *http.Request) {
+		status.Write(w, history.List{Version: history.Version, Changes: d.History()})
+	})
+	mux.HandleFunc("GET /v1/log", h.trusted(func(w http.ResponseWriter, _ *http.Request) { status.Write(w, Log{d.Log()}) }))
 	mux.HandleFunc("POST /v1/freeze", h.word(d.Freeze))
 	mux.HandleFunc("POST /v1/thaw", h.word(d.Thaw))
 	mux.HandleFunc("POST /v1/apply", h.word(d.Apply))
@@ -109,20 +116,33 @@ func Server(d Daemon, group *Group) *http.Server {
 	return s
 }
 
+// Log is a log as others get it.
+type Log struct {
+	Lines string `json:"lines"`
+}
+
 type handler struct {
 	daemon Daemon
 	group  *Group
 	self   int
 }
 
-// word reads a word of somebody who may say one, and lets do answer it.
-func (h *handler) word(do func(context.Context, Word) (Reply, error)) http.HandlerFunc {
+// trusted keeps out whoever may not change anything.
+func (h *handler) trusted(next http.HandlerFunc) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
 		peer, known := r.Context().Value(peerKey{}).(Peer)
 		if !known || !peer.may(h.self, h.group) {
 			refuse(rw, h.forbidden(peer))
 			return
 		}
+		next(rw, r)
+	}
+}
+
+// word reads a word of somebody who may say one, and lets do answer it.
+func (h *handler) word(do func(context.Context, Word) (Reply, error)) http.HandlerFunc {
+	return h.trusted(func(rw http.ResponseWriter, r *http.Request) {
+		peer, _ := r.Context().Value(peerKey{}).(Peer)
 		w, err := read(rw, r)
 		if err != nil {
 			refuse(rw, err)
@@ -135,7 +155,7 @@ func (h *handler) word(do func(context.Context, Word) (Reply, error)) http.Handl
 			return
 		}
 		status.Write(rw, reply)
-	}
+	})
 }
 
 // read reads a word. It gives up on somebody who takes his time; an answer may take as

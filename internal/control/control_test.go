@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/servertest"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/status"
@@ -55,6 +56,10 @@ type echo struct {
 func (e *echo) Status() status.Status {
 	return status.Of(time.Now(), status.Process{}, []status.Target{{ID: "exec.app"}}, nil, nil)
 }
+
+func (e *echo) Log() string { return "a line\n" }
+
+func (e *echo) History() []history.Change { return []history.Change{{ID: 7, Target: "exec.app"}} }
 
 func (e *echo) Freeze(_ context.Context, w Word) (Reply, error) {
 	e.mu.Lock()

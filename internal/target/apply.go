@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 )
@@ -27,12 +28,17 @@ type outcome struct {
 	idle      bool             // nothing had to be done
 	unsynced  error            // the folders are not on disk yet
 	check     time.Duration
+	commit    time.Duration
 	follow    time.Duration
+	followed  time.Time // when the daemon had followed; zero if it did not come to that
+
+	wanted  Wanted
+	changed []history.File // what was swapped in
 }
 
 // perform runs one action. It is the only place that touches disk and daemon.
 func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
-	out := outcome{action: do, hash: w.Hash, led: w.Led}
+	out := outcome{action: do, hash: w.Hash, led: w.Led, wanted: w}
 	set, err := render.Stage(w.Files)
 	if err != nil {
 		out.err = err
@@ -60,15 +66,18 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
 			}
 			out.check = time.Since(begun)
 		}
+		changed := l.compares(set)
+		begun := time.Now()
 		if out.err = l.commit(ctx, set); out.err != nil {
 			return out
 		}
-		out.committed = true
+		out.commit, out.committed, out.changed = time.Since(begun), true, changed
 		l.shows(w.Led)
 	}
 	begun := time.Now()
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
-	out.follow = time.Since(begun)
+	out.followed = time.Now()
+	out.follow = out.followed.Sub(begun)
 	if err == nil {
 		out.left = l.leaves(w)
 		out.cut, out.uncut = l.cut(ctx, out.left)

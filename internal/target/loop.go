@@ -302,6 +302,7 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 	if out.committed {
 		l.done.Committed = out.hash
 	}
+	l.note(out, superseded)
 	l.drifted.repairing = false
 	l.done.Followed = l.record.Followed
 	l.superseded = superseded
@@ -334,6 +335,7 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 		if l.tries.Hash != out.hash {
 			l.tries = Tries{Hash: out.hash}
 		}
+		l.source.Tried(out.hash)
 		l.tries.Failures++
 		l.tries.Last = time.Now()
 		l.tries.Refused = refused(out.err)

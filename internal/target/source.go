@@ -29,6 +29,7 @@ type Wanted struct {
 	Changed time.Time         // when Hash became what it is
 	First   time.Time         // when the first change since the last rest came
 	Urgent  bool              // a leader changed: nothing waits
+	Render  time.Duration     // how long the templates of Files took
 
 	// Unsure says that clients are held, and that Files show no leader that is new
 	// and certain. Nothing is worth an action then: a reload would disturb those who
@@ -60,6 +61,7 @@ type Source struct {
 	parts  []*part
 	also   map[watcher.Query]struct{} // what is watched beside what the templates look at
 	wanted Wanted
+	tried  string // hash that was tried in vain
 }
 
 // part is one template on its way.
@@ -76,6 +78,7 @@ type part struct {
 	beside  []render.File
 	done    bool // there was one
 	result  render.Result
+	took    time.Duration // of the last execution
 }
 
 // NewSource makes a source that reads from sub, which it closes at the end.
@@ -177,7 +180,9 @@ func (p *part) run(ctx context.Context, spec Spec, snap watcher.Snapshot, now ti
 	if p.parsed == nil || !p.affected(snap) {
 		return 0
 	}
+	begun := time.Now()
 	p.result = p.parsed.Execute(ctx, spec.input(ctx, snap, now))
+	p.took = time.Since(begun)
 	p.seen = make(map[watcher.Query]uint64, len(p.result.Asked))
 	for q := range p.result.Asked {
 		p.seen[q] = snap[q].Change
@@ -289,9 +294,13 @@ func (s *Source) collect(snap watcher.Snapshot, now time.Time) {
 		return
 	}
 	w.Urgent = w.Urgent || moved
+	if w.First.IsZero() || s.tried == w.Hash {
+		w.First = now // what failed is another change
+	}
 	w.Files, w.Hash, w.Changed = files, hash, now
-	if w.First.IsZero() {
-		w.First = now
+	w.Render = 0
+	for _, p := range s.parts {
+		w.Render += p.took
 	}
 }
 
@@ -321,6 +330,10 @@ func (s *Source) Rested(hash string) {
 		s.wanted.First, s.wanted.Urgent = time.Time{}, false
 	}
 }
+
+// Tried says that hash was tried in vain: if something else is wanted, that is a change
+// of its own.
+func (s *Source) Tried(hash string) { s.tried = hash }
 
 // Led is a leader that files were made for.
 type Led struct {

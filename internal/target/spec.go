@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 )
@@ -28,6 +29,8 @@ type Spec struct {
 	Recipe      Recipe
 	Guard       func() Guard              // watches over holds from outside; nil is nobody, and so is what it returns if it can't
 	Knows       func(cluster string) bool // whether there is such a cluster; nil is always
+
+	Note func(history.Event) // is told what was done; nil is nobody. It waits for nothing
 
 	Env      []string // NAME=VALUE, for templates: over pgbaton's own environment
 	OnChange []string // a command to run after a leader changed; nil is none

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
@@ -149,6 +150,7 @@ func (k *keeper) hold(ctx context.Context, h Hold, names []string, o order) erro
 		took = time.Since(begun)
 	})
 	if err == nil {
+		k.spec.note(history.Held{Target: k.spec.ID(), Cluster: h.Cluster, At: time.Now(), Began: h.Began, Took: took})
 		k.log.Info("traffic held", "cluster", h.Cluster, "phase", string(o.why), "names", strings.Join(names, ", "),
 			"took", took.Round(10*time.Microsecond).String(), "again", again)
 	}
@@ -215,6 +217,9 @@ func (k *keeper) finish(r *releasing) {
 	delete(k.retry, name)
 	k.trouble("traffic stays held", nil)
 	if len(r.hold.Names) > 0 {
+		k.spec.note(history.Released{
+			Target: k.spec.ID(), Cluster: name, At: time.Now(), Held: r.begun.Sub(r.hold.Began), Took: time.Since(r.begun), Reason: r.why,
+		})
 		k.log.Info("traffic released", "cluster", name, "reason", r.why, "held", r.begun.Sub(r.hold.Began).Round(time.Millisecond).String(),
 			"took", time.Since(r.begun).Round(10*time.Microsecond).String())
 	}

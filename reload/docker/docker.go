@@ -78,11 +78,46 @@ func (d *daemon) Check(context.Context, []reload.File) error { return nil }
 func (d *daemon) Follow(ctx context.Context, _ []reload.File, _ reload.Mark) (reload.Mark, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	// The host is of no account: every connection goes to the socket.
-	at := "http://docker/containers/" + url.PathEscape(d.container) + "/kill?signal=" + url.QueryEscape(d.signal)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at, http.NoBody)
+	answer, err := d.ask(ctx, http.MethodPost, "/kill?signal="+url.QueryEscape(d.signal))
 	if err != nil {
-		return reload.Mark{}, fmt.Errorf("signal container %s: %w", d.container, err)
+		return reload.Mark{}, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusNoContent {
+		return reload.Mark{}, d.refused(answer)
+	}
+	return reload.Mark{Proof: reload.Sent, How: fmt.Sprintf("%s to container %s", d.signal, d.container)}, nil
+}
+
+// Verify implements reload.Verifier: the container runs. Whether it heard the signal nobody
+// can tell.
+func (d *daemon) Verify(ctx context.Context, _ []reload.File, _ reload.Mark) (reload.Mark, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	answer, err := d.ask(ctx, http.MethodGet, "/json")
+	if err != nil {
+		return reload.Mark{}, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return reload.Mark{}, d.refused(answer)
+	}
+	var is struct{ State struct{ Status string } }
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&is); err != nil {
+		return reload.Mark{}, d.unreachable(err)
+	}
+	if is.State.Status != "running" {
+		return reload.Mark{}, hint.Wrap(fmt.Errorf("container %s is %s, not running", d.container, is.State.Status), "docker logs %s", d.container)
+	}
+	return reload.Mark{Proof: reload.Sent, How: fmt.Sprintf("container %s runs; nobody can be asked", d.container)}, nil
+}
+
+// ask asks the engine something of the container.
+func (d *daemon) ask(ctx context.Context, method, what string) (*http.Response, error) {
+	// The host is of no account: every connection goes to the socket.
+	request, err := http.NewRequestWithContext(ctx, method, "http://docker/containers/"+url.PathEscape(d.container)+what, http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("ask about container %s: %w", d.container, err)
 	}
 	transport := &http.Transport{
 		DisableKeepAlives: true,
@@ -92,13 +127,9 @@ func (d *daemon) Follow(ctx context.Context, _ []reload.File, _ reload.Mark) (re
 	}
 	answer, err := transport.RoundTrip(request)
 	if err != nil {
-		return reload.Mark{}, d.unreachable(err)
+		return nil, d.unreachable(err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusNoContent {
-		return reload.Mark{}, d.refused(answer)
-	}
-	return reload.Mark{Proof: reload.Sent, How: fmt.Sprintf("%s to container %s", d.signal, d.container)}, nil
+	return answer, nil
 }
 
 func (d *daemon) unreachable(err error) error {

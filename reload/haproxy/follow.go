@@ -53,6 +53,7 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 	if err != nil {
 		return reload.Mark{}, err
 	}
+	mark.Told = time.Now()
 	if moved != "" {
 		mark.How = moved + ", then " + mark.How
 	}
@@ -108,6 +109,7 @@ func (d *daemon) moveIn(ctx context.Context, worker int, want []wanted, known no
 // stayed is the mark of a worker that was told everything, if it is still the
 // one that takes sessions.
 func (d *daemon) stayed(ctx context.Context, before processes, s structure, moved string) (reload.Mark, bool) {
+	told := time.Now()
 	after, err := d.master.show(ctx)
 	if err != nil || after.reloads != before.reloads || after.master != before.master || !maps.Equal(after.workers, before.workers) {
 		return reload.Mark{}, false
@@ -117,7 +119,7 @@ func (d *daemon) stayed(ctx context.Context, before processes, s structure, move
 	}
 	pid, _, _ := after.current()
 	return reload.Mark{
-		Proof: reload.Followed, How: fmt.Sprintf("%s over %s: worker %d", moved, d.master.path, pid), State: noteOf(after, s).String(),
+		Proof: reload.Followed, How: fmt.Sprintf("%s over %s: worker %d", moved, d.master.path, pid), State: noteOf(after, s).String(), Told: told,
 	}, true
 }
 

@@ -26,7 +26,7 @@ const (
 // that the signal came through: later versions fork first and read the config
 // then.
 func (d *daemon) signal(ctx context.Context) (reload.Mark, error) {
-	p, err := proc.PIDFile{Path: d.pidFile, Names: []string{filepath.Base(d.binary)}}.Find()
+	p, err := d.process()
 	if err != nil {
 		return reload.Mark{}, fmt.Errorf("reload haproxy: %w", err)
 	}
@@ -37,7 +37,7 @@ func (d *daemon) signal(ctx context.Context) (reload.Mark, error) {
 		if err := p.Signal(syscall.SIGUSR2); err != nil {
 			return reload.Mark{}, fmt.Errorf("reload haproxy: %w", err)
 		}
-		if cannotLook != nil {
+		if mark.Told = time.Now(); cannotLook != nil {
 			return mark, nil
 		}
 		for end := time.Now().Add(starting); time.Now().Before(end); {
@@ -55,6 +55,11 @@ func (d *daemon) signal(ctx context.Context) (reload.Mark, error) {
 	}
 	return reload.Mark{}, hint.Wrap(errors.New("reload haproxy: its master starts no new worker"),
 		"haproxy's log says why (journalctl -u haproxy); what a check cannot see is an address in use (ss -ltnp)")
+}
+
+// process is the master that the PID file names.
+func (d *daemon) process() (*proc.Running, error) {
+	return proc.PIDFile{Path: d.pidFile, Names: []string{filepath.Base(d.binary)}}.Find()
 }
 
 // grown says whether the process has a child that it had not.

@@ -25,7 +25,7 @@ const (
 // Follow reloads keepalived and looks whether it lives on. Where nothing but
 // tracked files changed, keepalived has seen that by itself.
 func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mark) (reload.Mark, error) {
-	p, err := proc.PIDFile{Path: d.pidFile, Names: []string{"keepalived", filepath.Base(d.binary)}}.Find()
+	p, err := d.find()
 	if err != nil {
 		return reload.Mark{}, fmt.Errorf("reload keepalived: %w", err)
 	}
@@ -41,7 +41,8 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 	if err := p.Signal(syscall.SIGHUP); err != nil {
 		return reload.Mark{}, fmt.Errorf("reload keepalived: %w", err)
 	}
-	for end := time.Now().Add(watch); time.Now().Before(end); {
+	told := time.Now()
+	for end := told.Add(watch); time.Now().Before(end); {
 		if !p.Alive() {
 			return reload.Mark{}, hint.Wrap(fmt.Errorf("reload keepalived: its process %d ended on the reload", p.PID),
 				"its log says why (journalctl -u keepalived); start it again, and see with ip addr whether both nodes hold the address")
@@ -52,7 +53,12 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, last reload.Mar
 		case <-time.After(look):
 		}
 	}
-	return reload.Mark{Proof: reload.Sent, How: fmt.Sprintf("SIGHUP to process %d of %s", p.PID, d.pidFile), State: now.String()}, nil
+	return reload.Mark{Proof: reload.Sent, How: fmt.Sprintf("SIGHUP to process %d of %s", p.PID, d.pidFile), State: now.String(), Told: told}, nil
+}
+
+// find finds the process.
+func (d *daemon) find() (*proc.Running, error) {
+	return proc.PIDFile{Path: d.pidFile, Names: []string{"keepalived", filepath.Base(d.binary)}}.Find()
 }
 
 // sawBy is a change of tracked files for a person.

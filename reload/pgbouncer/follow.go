@@ -29,34 +29,39 @@ func (d *daemon) Follow(ctx context.Context, want []reload.File, _ reload.Mark) 
 	}
 	is := t.settings()
 	errs := make([]error, len(d.consoles))
+	told := make([]time.Time, len(d.consoles))
 	names := make([]string, len(d.consoles))
 	var all sync.WaitGroup
 	for i, c := range d.consoles {
 		names[i] = c.String()
-		all.Go(func() { errs[i] = d.reload(ctx, c.console, is) })
+		all.Go(func() { told[i], errs[i] = d.reload(ctx, c.console, is) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return reload.Mark{}, err
 	}
-	return reload.Mark{Proof: reload.Followed, How: "RELOAD over " + strings.Join(names, ", ")}, nil
+	return reload.Mark{
+		Proof: reload.Followed, How: "RELOAD over " + strings.Join(names, ", "), Told: slices.MaxFunc(told, time.Time.Compare),
+	}, nil
 }
 
-func (d *daemon) reload(ctx context.Context, c console, is settings) error {
+// reload reloads one console and looks whether it did. told is when it had answered.
+func (d *daemon) reload(ctx context.Context, c console, is settings) (told time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	s, err := c.open(ctx, looks)
 	if err != nil {
-		return err
+		return told, err
 	}
 	defer s.close(ctx)
 	if _, err := s.run(ctx, "RELOAD"); err != nil {
-		return hint.Wrap(err, "pgbouncer's log says more")
+		return told, hint.Wrap(err, "pgbouncer's log says more")
 	}
+	told = time.Now()
 	if err := s.follows(ctx, is); err != nil {
-		return err
+		return told, err
 	}
-	return s.listens(ctx, is)
+	return told, s.listens(ctx, is)
 }
 
 // follows waits until the console shows the databases of the config.

@@ -93,3 +93,14 @@ func (d *daemon) Follow(context.Context, []reload.File, reload.Mark) (reload.Mar
 		How:   fmt.Sprintf("%s to process %d of %s", unix.SignalName(d.signal), p.PID, d.pidFile.Path),
 	}, nil
 }
+
+// Verify implements reload.Verifier: the process lives. Whether it heard the signal
+// nobody can tell.
+func (d *daemon) Verify(context.Context, []reload.File, reload.Mark) (reload.Mark, error) {
+	p, err := d.pidFile.Find()
+	if err != nil {
+		return reload.Mark{}, fmt.Errorf("signal's daemon: %w", err)
+	}
+	defer p.Close()
+	return reload.Mark{Proof: reload.Sent, How: fmt.Sprintf("process %d of %s lives; nobody can be asked", p.PID, d.pidFile.Path)}, nil
+}

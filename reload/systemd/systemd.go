@@ -64,10 +64,9 @@ func (d *daemon) Check(context.Context, []reload.File) error { return nil }
 func (d *daemon) Follow(ctx context.Context, _ []reload.File, _ reload.Mark) (reload.Mark, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	conn, err := dbus.NewSystemConnectionContext(ctx)
+	conn, err := open(ctx)
 	if err != nil {
-		return reload.Mark{}, hint.Wrap(fmt.Errorf("open system bus: %w", err),
-			"is dbus running here? in a container, use kind signal or docker, or mount /run/dbus/system_bus_socket")
+		return reload.Mark{}, err
 	}
 	defer conn.Close()
 
@@ -93,6 +92,33 @@ func (d *daemon) Follow(ctx context.Context, _ []reload.File, _ reload.Mark) (re
 			"see systemctl list-jobs; timeout sets how long it may take")
 	}
 	return reload.Mark{Proof: reload.Followed, How: fmt.Sprintf("systemd's %s of %s", d.action, d.unit)}, nil
+}
+
+// Verify implements reload.Verifier: the unit is active. Systemd knows no more.
+func (d *daemon) Verify(ctx context.Context, _ []reload.File, _ reload.Mark) (reload.Mark, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	conn, err := open(ctx)
+	if err != nil {
+		return reload.Mark{}, err
+	}
+	defer conn.Close()
+	state, err := conn.GetUnitPropertyContext(ctx, d.unit, "ActiveState")
+	if err != nil {
+		return reload.Mark{}, fmt.Errorf("look at %s: %w", d.unit, err)
+	}
+	if is := state.Value.Value(); is != "active" {
+		return reload.Mark{}, hint.Wrap(fmt.Errorf("%s is %v, not active", d.unit, is), "see systemctl status %s", d.unit)
+	}
+	return reload.Mark{Proof: reload.Sent, How: d.unit + " is active; nobody can be asked"}, nil
+}
+
+func open(ctx context.Context) (*dbus.Conn, error) {
+	conn, err := dbus.NewSystemConnectionContext(ctx)
+	if err != nil {
+		err = fmt.Errorf("open system bus: %w", err)
+	}
+	return conn, hint.Wrap(err, "is dbus running here? in a container, use kind signal or docker, or mount /run/dbus/system_bus_socket")
 }
 
 // refused gives an error of systemd's the hint that fits.

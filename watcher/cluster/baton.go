@@ -25,6 +25,7 @@ type Baton struct {
 	Reigns    time.Time
 	Phase     Phase
 	Since     time.Time // when Phase began
+	Stirred   time.Time // when leadership was in doubt first, before it was as steady as it is or will be; zero if it never was
 	Named     time.Time // when the leader key became what it is
 	Former    *Member   // who led before, until it is known to take writes no more
 	Refused   string    // why a leader that the store names is not believed; "" if it is
@@ -79,6 +80,9 @@ func Next(prev Baton, seen Cluster, policy Policy, ev []Evidence, now time.Time)
 	next.Since = now
 	if next.Phase == prev.Phase {
 		next.Since = prev.Since
+	}
+	if prev.Phase == Steady && next.Phase != Steady {
+		next.Stirred = now
 	}
 	if next.Phase == Steady && prev.Phase == Lost && next.Term == prev.Term {
 		next.Back = now

@@ -1,0 +1,71 @@
+package pgbouncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/reload"
+)
+
+// Verify implements reload.Verifier: every console shows the databases of the files, and
+// the port.
+func (d *daemon) Verify(ctx context.Context, committed []reload.File, _ reload.Mark) (reload.Mark, error) {
+	t, err := d.tree(committed)
+	if err != nil {
+		return reload.Mark{}, err
+	}
+	is := t.settings()
+	var errs []error
+	var names []string
+	for _, c := range d.consoles {
+		names = append(names, c.String())
+		errs = append(errs, d.verify(ctx, c.console, is))
+	}
+	return reload.Mark{Proof: reload.Followed, How: "SHOW DATABASES over " + strings.Join(names, ", ")}, errors.Join(errs...)
+}
+
+func (d *daemon) verify(ctx context.Context, c console, is settings) error {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	s, err := c.open(ctx, looks)
+	if err != nil {
+		return err
+	}
+	defer s.close(ctx)
+	rows, err := s.run(ctx, "SHOW DATABASES")
+	if err != nil {
+		return err
+	}
+	if differs := difference(rows, is.databases); differs != "" {
+		return hint.Wrap(fmt.Errorf("pgbouncer at %s: %s", s.at, differs), "see its log, and whether it was started with this config file")
+	}
+	if err := s.listens(ctx, is); err != nil {
+		return err
+	}
+	return s.moved(ctx)
+}
+
+// moved says whether server connections are left that a change has yet to close: they lead
+// where the databases led before.
+func (s *session) moved(ctx context.Context) error {
+	rows, err := s.run(ctx, "SHOW SERVERS")
+	if err != nil {
+		return err
+	}
+	left := map[string]int{}
+	for _, r := range rows {
+		if r["close_needed"] == "1" {
+			left[r["database"]+" at "+r["addr"]+":"+r["port"]]++
+		}
+	}
+	for _, where := range slices.Sorted(maps.Keys(left)) {
+		return hint.Wrap(fmt.Errorf("pgbouncer at %s: %d connections of database %s are still open, and lead where it led before", s.at, left[where], where),
+			"a session pool keeps them until its clients leave: server_fast_close = 1")
+	}
+	return nil
+}
