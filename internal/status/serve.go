@@ -32,13 +32,25 @@ func Server(h http.Handler) *http.Server {
 // opens thousands must not cost the daemon its file descriptors.
 func Limit(l net.Listener) net.Listener { return netutil.LimitListener(l, connections) }
 
+// Page is something more that the listener shows.
+type Page struct {
+	Path    string // as a pattern of http.ServeMux has it
+	Handler http.Handler
+}
+
 // Handler shows the status to whoever can connect, and changes nothing:
 //
 //	/status.json  Public, as JSON
 //	/healthz      200 while the process lives
 //	/readyz       200 if NotReady is empty; else 503, with the reasons
-func Handler(now func() Status) http.Handler {
+//
+// More pages are under the same rules: GET and HEAD alone, for this machine's own names,
+// within the time of a request.
+func Handler(now func() Status, more ...Page) http.Handler {
 	mux := http.NewServeMux()
+	for _, p := range more {
+		mux.Handle("GET "+p.Path, p.Handler)
+	}
 	mux.HandleFunc("GET /status.json", func(w http.ResponseWriter, _ *http.Request) { Write(w, now().Public()) })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

@@ -22,7 +22,8 @@ func serve(t *testing.T, now func() status.Status) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := status.Server(status.Handler(now))
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a page") })
+	server := status.Server(status.Handler(now, status.Page{Path: "/page", Handler: page}))
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(status.Limit(l)) }()
 	t.Cleanup(func() {
@@ -74,6 +75,9 @@ func TestHandler(t *testing.T) {
 	if code, _, body := request(t, addr, "GET", "/readyz", "localhost"); code != 503 || body != "not ready\nstore consul is stale since 2026-03-01T12:00:00Z\n" {
 		t.Errorf("readyz: %d %s", code, body)
 	}
+	if code, _, body := request(t, addr, "GET", "/page", "localhost"); code != 200 || body != "a page" {
+		t.Errorf("a page: %d %s", code, body)
+	}
 	if code, _, _ := request(t, addr, "GET", "/healthz", "localhost"); code != 200 {
 		t.Errorf("healthz: %d", code)
 	}
@@ -83,7 +87,7 @@ func TestHandler(t *testing.T) {
 func TestHandlerChangesNothing(t *testing.T) {
 	addr := serve(t, func() status.Status { return made(func(*status.Target, *status.Cluster, *status.Store) {}) })
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"} {
-		for _, path := range []string{"/status.json", "/healthz", "/readyz", "/v1/status", "/v1/freeze", "/v1/thaw", "/v1/apply", "/"} {
+		for _, path := range []string{"/status.json", "/healthz", "/readyz", "/v1/status", "/v1/freeze", "/v1/thaw", "/v1/apply", "/page", "/"} {
 			if code, _, body := request(t, addr, method, path, "localhost", "Content-Length: 0"); code != 404 && code != 405 {
 				t.Errorf("%s %s: %d %s", method, path, code, body)
 			}
@@ -107,8 +111,10 @@ func TestHandlerHost(t *testing.T) {
 		addr: 200, "localhost": 200, "LOCALHOST:9479": 200, "127.0.0.1": 200, "127.9.9.9:1": 200, "[::1]:9479": 200, "[::1]": 200, name: 200, name + ":9479": 200,
 		"evil.example": 421, "evil.example:9479": 421, "localhost.evil.example": 421, "127.0.0.1.evil.example": 421, "10.0.0.1": 421, "": 421,
 	} {
-		if code, _, body := request(t, addr, "GET", "/status.json", host); code != want {
-			t.Errorf("Host %q: %d, want %d: %s", host, code, want, body)
+		for _, path := range []string{"/status.json", "/page"} {
+			if code, _, body := request(t, addr, "GET", path, host); code != want {
+				t.Errorf("Host %q: %s: %d, want %d: %s", host, path, code, want, body)
+			}
 		}
 	}
 }
