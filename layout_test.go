@@ -35,6 +35,7 @@ var mayImport = map[string]string{
 	"internal/status":     "",
 	"internal/control":    "internal/status internal/history internal/state internal/hint",
 	"internal/history":    "internal/state internal/hint",
+	"internal/metrics":    "internal/status internal/history",
 	"internal/config":     "watcher render reload internal/secret internal/hint",
 	"cmd/pgbaton":         "*",
 	"internal/faulttest":  "",

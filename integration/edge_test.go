@@ -22,6 +22,7 @@ type edge struct {
 	dir     string
 	ini     string
 	port    int
+	page    listener
 	config  string
 	consul  *servertest.ConsulServer
 	cluster *servertest.PatroniCluster
@@ -40,10 +41,11 @@ type edgeSettings struct {
 // leader.
 func newEdge(t *testing.T, consul *servertest.ConsulServer, c *servertest.PatroniCluster, s edgeSettings) *edge {
 	t.Helper()
-	e := &edge{dir: servertest.PostgresDir(t), port: servertest.FreePort(t), consul: consul, cluster: c}
+	ports := servertest.FreePorts(t, 2)
+	e := &edge{dir: servertest.PostgresDir(t), port: ports[0], page: listener{ports[1]}, consul: consul, cluster: c}
 	e.ini = filepath.Join(e.dir, "pgbouncer.ini")
 	servertest.File(t, filepath.Join(e.dir, "users"), "\"postgres\" \"\"\n", 0o644)
-	e.config = fmt.Sprintf(`
+	e.config = e.page.block() + fmt.Sprintf(`
 consul {
   address = %q
 }

@@ -40,6 +40,26 @@ func TestNobodyNoticesASwitchover(t *testing.T) {
 	if len(failed) > 0 || len(missing) > 0 {
 		t.Errorf("%d errors, first of them %v; %d acknowledged rows missing; pgbaton:\n%s", len(failed), errors.Join(failed...), len(missing), e.daemon.Output())
 	}
+	// Each of them as pgbaton's metrics have it.
+	e.page.measures(t, "metrics have both switchovers", func(all map[string]float64) error {
+		for _, series := range []string{
+			`pgbaton_target_applied_total{target="pgbouncer.edge",why="leader"}`,
+			`pgbaton_target_change_to_applied_seconds_count{target="pgbouncer.edge",why="leader"}`,
+		} {
+			if all[series] != 2 {
+				return fmt.Errorf("%s is %v", series, all[series])
+			}
+		}
+		if n := all[`pgbaton_target_held_seconds_count{target="pgbouncer.edge"}`]; n < 2 {
+			return fmt.Errorf("held %v times", n)
+		}
+		for _, step := range []string{"detect", "confirm", "hold", "render", "reload", "verify", "release"} {
+			if series := fmt.Sprintf(`pgbaton_target_step_seconds_count{step=%q,target="pgbouncer.edge"}`, step); all[series] < 2 {
+				return fmt.Errorf("%s is %v", series, all[series])
+			}
+		}
+		return nil
+	})
 	t.Logf("two switchovers: longest stall %v, %d rows, %d transactions under way lost: %v", w.Stall(), w.Rows(), len(underWay), errors.Join(underWay...))
 	servertest.Eventually(t, "the command after each change has run", func() error {
 		text, err := os.ReadFile(changes)
@@ -62,8 +82,26 @@ func TestWaysOutOfAHold(t *testing.T) {
 		w := startWriters(t, e.port, 4)
 		callOff := e.askSwitchover(t)
 		e.isHeld(t, true)
+		held := e.page.counts(t, "metrics say that it is held", map[string]float64{
+			`pgbaton_target_held{by="pgbaton",target="pgbouncer.edge"}`:              1,
+			`pgbaton_target_held{by="operator",target="pgbouncer.edge"}`:             0,
+			`pgbaton_cluster_phase{cluster="main",phase="switching"}`:                1,
+			`pgbaton_target_step_seconds_count{step="hold",target="pgbouncer.edge"}`: 1,
+			`pgbaton_target_held_seconds_count{target="pgbouncer.edge"}`:             0,
+		})
+		if since := time.Since(time.Unix(int64(held[`pgbaton_target_held_since_timestamp_seconds{by="pgbaton",target="pgbouncer.edge"}`]), 0)); since < 0 || since > servertest.Deadline {
+			t.Errorf("held for %v", since)
+		}
 		callOff()
 		e.isHeld(t, false)
+		over := e.page.counts(t, "metrics say that it was held", map[string]float64{
+			`pgbaton_target_held{by="pgbaton",target="pgbouncer.edge"}`:                 0,
+			`pgbaton_target_held_seconds_count{target="pgbouncer.edge"}`:                1,
+			`pgbaton_target_step_seconds_count{step="release",target="pgbouncer.edge"}`: 1,
+		})
+		if waited := over[`pgbaton_target_held_seconds_sum{target="pgbouncer.edge"}`]; waited <= 0 {
+			t.Errorf("clients waited for %v s", waited)
+		}
 		w.Progress(t, 100)
 		if failed, missing := w.End(t, c.Members[0]); len(failed)+len(missing) > 0 {
 			t.Errorf("errors %v, missing rows %v", failed, missing)

@@ -103,6 +103,13 @@ target "exec" "app" {
 		stop()
 		page.says(t, "/readyz", 503, "store consul is stale since ")
 		page.says(t, "/healthz", 200, "alive")
+		page.measures(t, how+", as metrics say", func(all map[string]float64) error {
+			if since := all[`pgbaton_store_staleness_seconds{store="consul"}`]; since <= 0 || since > time.Since(begun).Seconds() ||
+				all[`pgbaton_store_stale{store="consul"}`] != 1 || all[`pgbaton_store_watches_failing{store="consul"}`] == 0 || all["pgbaton_ready"] != 0 {
+				return fmt.Errorf("stale for %v s", since)
+			}
+			return nil
+		})
 		s := stands(t, dir, how, func(s status.Status) error {
 			if st := s.Stores[0]; st.Name != "consul" || st.Reachable || st.State != status.StoreStale || st.Stale == nil || st.Stale.Words == "" {
 				return fmt.Errorf("store %+v", st)
@@ -128,6 +135,9 @@ target "exec" "app" {
 				return fmt.Errorf("%s, %+v", s.Line, s.Stores[0])
 			}
 			return nil
+		})
+		page.counts(t, "all is well again, as metrics say", map[string]float64{
+			`pgbaton_store_staleness_seconds{store="consul"}`: 0, `pgbaton_store_stale{store="consul"}`: 0, "pgbaton_ready": 1,
 		})
 	}
 	away("frozen", func() { consul.Freeze(t) })
@@ -221,7 +231,7 @@ target "pgbouncer" "gone" {
 			t.Errorf("the socket tells %s", never)
 		}
 	}
-	for _, path := range []string{"/status.json", "/readyz", "/healthz", "/", "/v1/status"} {
+	for _, path := range []string{"/status.json", "/metrics", "/readyz", "/healthz", "/", "/v1/status"} {
 		_, body, err := page.get(t, path)
 		if err != nil {
 			t.Fatal(err)

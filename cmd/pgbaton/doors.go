@@ -84,6 +84,7 @@ func (d *door) close() {
 type doors struct {
 	log    hclog.Logger
 	shown  *standing
+	pages  []status.Page // of the web, beside the status
 	socket *door
 	web    *door
 }
@@ -102,7 +103,7 @@ func (d *doors) adjust(ctx context.Context, a *assembly) {
 	})
 	address := a.config.Status.Listen
 	d.web = change(d.web, address, func(key string) *door {
-		return openDoor(ctx, key, d.log.With("listen", address), status.Server(status.Handler(d.shown.Status)), func() (net.Listener, error) {
+		return openDoor(ctx, key, d.log.With("listen", address), status.Server(status.Handler(d.shown.Status, d.pages...)), func() (net.Listener, error) {
 			l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 			return l, hint.Wrap(err, "see what listens there, or choose another listen in the status block")
 		})

@@ -20,9 +20,11 @@ import (
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/history"
+	"github.com/pgbaton/pgbaton/internal/metrics"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/internal/secret"
 	"github.com/pgbaton/pgbaton/internal/state"
+	"github.com/pgbaton/pgbaton/internal/status"
 	"github.com/pgbaton/pgbaton/internal/target"
 )
 
@@ -174,9 +176,12 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	journal := history.New(std.secrets.Veil, failure)
 	defer remember(ctx, journal, log)()
 	shown := newStanding(from, journal, std.recent)
+	measured := metrics.New(shown.Status, failure)
+	journal.Tell(measured.Note)
 	d := &daemon{
 		log: log, secrets: std.secrets, notify: newNotifier(log), child: mind(ctx, c.Exec, log, nil), signals: signals,
-		shown: shown, journal: journal, doors: doors{log: log, shown: shown},
+		shown: shown, journal: journal, metrics: measured,
+		doors: doors{log: log, shown: shown, pages: []status.Page{{Path: "/metrics", Handler: measured.Handler()}}},
 	}
 	defer d.notify.close()
 	defer func() { d.child.stop() }()
@@ -261,6 +266,7 @@ type daemon struct {
 	child   *minder // nil if there is none
 	shown   *standing
 	journal *history.Journal
+	metrics *metrics.Metrics
 	doors   doors
 	signals chan<- os.Signal
 }
@@ -291,6 +297,7 @@ func (d *daemon) start(ctx context.Context, a *assembly) {
 		releaseForgotten(ctx, folder, a.specs, d.log)
 		return nil
 	})
+	d.metrics.Take(ids(a.specs))
 	for _, spec := range a.specs {
 		if spec.Hold {
 			spec.Guard = guardOf(folder, spec, d.log)
@@ -306,6 +313,15 @@ func (d *daemon) start(ctx context.Context, a *assembly) {
 		d.group.Go(func() error { return loop.Run(ctx) })
 	}
 	d.shown.take(a, d.loops)
+}
+
+// ids are those of targets.
+func ids(specs []target.Spec) []string {
+	list := make([]string, len(specs))
+	for i, spec := range specs {
+		list[i] = spec.ID()
+	}
+	return list
 }
 
 // end ends the daemon: nobody is answered any more, and the running config stops.
