@@ -214,6 +214,9 @@ func TestMetricsOfWhatHappens(t *testing.T) {
 	if err != nil || strings.Contains(body, "SECRET") || strings.Contains(body, "10.0.0.") {
 		t.Errorf("%v; it tells words of an operator, or addresses:\n%s", err, body)
 	}
+	check := exec.Command(servertest.Need(t, "promtool"), "check", "metrics")
+	check.Stdin = strings.NewReader(body)
+	judged(t, check)
 	operator("apply", "-force", "-target", "exec.app")
 	page.counts(t, "forced", map[string]float64{`pgbaton_target_applied_total{target="exec.app",why="forced"}`: 1, `pgbaton_target_frozen{target="exec.app"}`: 1})
 	operator("thaw")

@@ -40,6 +40,7 @@ echo "ran against:"
 	haproxy -v
 	keepalived --version
 	docker --version
+	prometheus --version
 	systemd-nspawn --version
-} 2>&1 | grep -E '^(Consul v|postgres |patroni |PgBouncer |HAProxy version|Keepalived v|Docker version|systemd )' | sed 's/^/  /'
+} 2>&1 | grep -E '^(Consul v|postgres |patroni |PgBouncer |HAProxy version|Keepalived v|Docker version|prometheus, version|systemd )' | sed 's/^/  /'
 exit "$result"
