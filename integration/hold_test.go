@@ -28,11 +28,14 @@ func TestNobodyNoticesASwitchover(t *testing.T) {
 		"on_leader_change = [\"sh\", \"-c\", \"echo $PGBATON_CLUSTER $PGBATON_OLD_LEADER $PGBATON_NEW_LEADER $PGBATON_NEW_ADDRESS $PGBATON_TARGET >> %s\"]", changes)})
 	w := startWriters(t, e.port, 8)
 	old := c.Leader(t)
+	last := old
 	var next *servertest.PatroniMember
 	for _, next = range c.Replicas(t) {
 		c.Switchover(t, next)
 		w.Progress(t, 100)
 		through(e.port).landsOn(t, next)
+		e.recounts(t, last, next, true)
+		last = next
 		c.AwaitReady(t)
 	}
 	failed, missing := w.End(t, next)

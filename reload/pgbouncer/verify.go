@@ -41,13 +41,28 @@ func (d *daemon) verify(ctx context.Context, c console, is settings) error {
 	if err != nil {
 		return err
 	}
-	if differs := difference(rows, is.databases); differs != "" {
+	differs := difference(rows, is.databases)
+	if differs == "" {
+		differs = strays(rows, is)
+	}
+	if differs != "" {
 		return hint.Wrap(fmt.Errorf("pgbouncer at %s: %s", s.at, differs), "see its log, and whether it was started with this config file")
 	}
 	if err := s.listens(ctx, is); err != nil {
 		return err
 	}
 	return s.moved(ctx)
+}
+
+// strays says what of the databases that the fallback made leads elsewhere than it, or "".
+func strays(rows []row, is settings) string {
+	for _, r := range rows {
+		_, named := is.databases[r["name"]]
+		if have := (database{host: r["host"], port: r["port"]}); is.fallback && !named && r["name"] != admin && have != (database{host: is.other.host, port: is.other.port}) {
+			return fmt.Sprintf("database %s is still at %s:%s, not %s:%s", r["name"], have.host, have.port, is.other.host, is.other.port)
+		}
+	}
+	return ""
 }
 
 // moved says whether server connections are left that a change has yet to close: they lead
