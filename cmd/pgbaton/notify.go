@@ -67,11 +67,14 @@ func (n *notifier) watchdog() <-chan time.Time {
 // again ticks when the status is to be looked at again: not everything in it tells when
 // it changes. It never does if nobody hears it.
 func (n *notifier) again() <-chan time.Time {
-	if os.Getenv("NOTIFY_SOCKET") == "" {
+	if !n.heard() {
 		return nil
 	}
 	return n.every(5 * time.Second)
 }
+
+// heard says whether anybody listens.
+func (n *notifier) heard() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
 
 func (n *notifier) every(interval time.Duration) <-chan time.Time {
 	t := time.NewTicker(interval)

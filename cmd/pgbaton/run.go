@@ -28,6 +28,10 @@ import (
 	"github.com/pgbaton/pgbaton/internal/target"
 )
 
+// lineLag is how long systemd's status line may be behind: it is made of all targets, and
+// with a thousand of them that costs more than what one has changed.
+const lineLag = 100 * time.Millisecond
+
 // stopLimit is how long a stop may take, whatever hangs.
 const stopLimit = 5 * time.Second
 
@@ -195,6 +199,7 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	log.Info("running", "version", versionText(), "targets", len(c.Targets), "clusters", len(c.Clusters), "store", c.Store.Kind)
 	d.notify.ready(d.status())
 	watchdog, refresh := d.notify.watchdog(), d.notify.again()
+	var soon <-chan time.Time
 	for {
 		select {
 		case s := <-signals:
@@ -217,8 +222,13 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 		case <-ctx.Done():
 			return d.end()
 		case <-d.changed:
-			d.notify.status(d.status())
 			d.child.sync(d.loops)
+			if soon == nil && d.notify.heard() {
+				soon = time.After(lineLag)
+			}
+		case <-soon:
+			soon = nil
+			d.notify.status(d.status())
 		case <-refresh:
 			d.notify.status(d.status())
 		case <-watchdog:
