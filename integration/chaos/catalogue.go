@@ -35,7 +35,7 @@ var Catalogue = []Group{
 		{"token revoked, its file replaced", "ACL token delete", "the last answer stays; the new token is used", "watcher/consul", "^TestTokenFileIsReplaced$"},
 		{"token without rights", "ACL", "an error, never an empty answer", "watcher/consul", "^TestTokenWithoutRightsIsAnError$"},
 		{"10,000 changes at once", "transactions of 64 keys, among 60 clusters", "all followed, no memory kept", "integration/chaos", "^TestBurst$"},
-		{"a day of changes", "heartbeats, moves, restarts of Consul and SIGHUP, in a minute", "no growth of memory, files and threads", "integration/chaos", "^TestSoak$"},
+		{"a day of changes", "heartbeats, moves, restarts of Consul and SIGHUP, in a minute", "no growth of memory, files, threads and goroutines", "integration/chaos", "^TestSoak$"},
 		{"more clusters than the agent allows connections", "300 on plain HTTP, the agent as it is by default; a restart on top", "all followed, on 100 connections", "watcher/consul", "^TestFleetOnPlainHTTP$"},
 		{"a token that may read each cluster, and nothing wider", "ACL, with and without enable_key_list_policy", "all followed", "watcher/consul", "^TestFleetWithNarrowRights$"},
 		{"agent frozen, then killed, seen from outside", "SIGSTOP; SIGKILL", "status says since when the data is stale; not ready meanwhile", "integration", "^TestStatusOfAStoreThatIsAway$"},

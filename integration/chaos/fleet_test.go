@@ -4,7 +4,9 @@ package chaos
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +24,7 @@ import (
 type fleet struct {
 	consul *servertest.ConsulServer
 	dir    string
+	listen string // its status listener
 	daemon *servertest.Process
 	leads  []int // by cluster: which of its two members
 	beats  int
@@ -30,9 +33,10 @@ type fleet struct {
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	f := &fleet{consul: servertest.Consul(t), dir: t.TempDir(), leads: make([]int, n)}
+	f.listen = fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
 	f.fill(t)
 	var config strings.Builder
-	fmt.Fprintf(&config, "state_dir = %q\nconsul {\n  address = %q\n}\n", filepath.Join(f.dir, "state"), f.consul.Addr)
+	fmt.Fprintf(&config, "state_dir = %q\nconsul {\n  address = %q\n}\nstatus {\n  listen = %q\n}\n", filepath.Join(f.dir, "state"), f.consul.Addr, f.listen)
 	for i := range n {
 		fmt.Fprintf(&config, `
 cluster "patroni" "c%[1]d" {
@@ -117,22 +121,41 @@ func (f *fleet) follows(t *testing.T) {
 	})
 }
 
-// usage is what the daemon holds: memory in kB, open files, threads.
-func (f *fleet) usage(t *testing.T) (memory, files, threads int) {
+// usage is what the daemon holds.
+type usage struct{ memory, files, threads, goroutines int } // memory in kB
+
+func (f *fleet) usage(t *testing.T) (is usage) {
 	t.Helper()
+	servertest.Eventually(t, "pgbaton shows its metrics", func() error {
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+		resp, err := client.Get("http://" + f.listen + "/metrics")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		page, err := io.ReadAll(resp.Body)
+		for line := range strings.Lines(string(page)) {
+			_, _ = fmt.Sscanf(line, "go_goroutines %d", &is.goroutines)
+		}
+		if err == nil && is.goroutines == 0 {
+			err = fmt.Errorf("there is no go_goroutines in %s", page)
+		}
+		return err
+	})
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", f.daemon.Pid()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(status)) {
-		_, _ = fmt.Sscanf(line, "RssAnon: %d", &memory)
-		_, _ = fmt.Sscanf(line, "Threads: %d", &threads)
+		_, _ = fmt.Sscanf(line, "RssAnon: %d", &is.memory)
+		_, _ = fmt.Sscanf(line, "Threads: %d", &is.threads)
 	}
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", f.daemon.Pid()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return memory, len(open), threads
+	is.files = len(open)
+	return is
 }
 
 // TestBurst makes 10,000 changes as fast as Consul takes them, among 60 clusters.
@@ -140,7 +163,7 @@ func TestBurst(t *testing.T) {
 	const changes = 10_000
 	f := newFleet(t, 60)
 	for range rounds(t) {
-		before, _, _ := f.usage(t)
+		before := f.usage(t).memory
 		for n := 0; n < changes; {
 			var ops api.TxnOps
 			for range 30 {
@@ -155,7 +178,7 @@ func TestBurst(t *testing.T) {
 		}
 		written := time.Now()
 		f.follows(t)
-		after, _, _ := f.usage(t)
+		after := f.usage(t).memory
 		t.Logf("%d kB before, %d kB after; followed %v after the last change", before, after, time.Since(written).Round(time.Millisecond))
 		if after > before+32<<10 {
 			t.Errorf("it grew from %d kB to %d kB", before, after)
@@ -191,14 +214,14 @@ func TestSoak(t *testing.T) {
 	for n := range warm {
 		round(n)
 	}
-	memory, files, threads := f.usage(t)
+	was := f.usage(t)
 	for n := range counted * rounds(t) {
 		round(n)
 	}
-	memoryNow, filesNow, threadsNow := f.usage(t)
-	t.Logf("after %d changes: memory %d kB (%d before), %d files (%d), %d threads (%d)", f.beats, memoryNow, memory, filesNow, files, threadsNow, threads)
+	now := f.usage(t)
+	t.Logf("after %d changes: memory %d kB (%d before), %d files (%d), %d threads (%d), %d goroutines (%d)", f.beats, now.memory, was.memory, now.files, was.files, now.threads, was.threads, now.goroutines, was.goroutines)
 	// A thread is made for each file that is synced at the same time as others, and stays.
-	if memoryNow > memory+memory/4+8<<10 || filesNow > files+20 || threadsNow > max(2*threads, 100) {
+	if now.memory > was.memory+was.memory/4+8<<10 || now.files > was.files+20 || now.threads > max(2*was.threads, 100) || now.goroutines > was.goroutines+50 {
 		t.Error("it has grown")
 	}
 	t.Logf("injected %d times", counted*rounds(t))
