@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +59,25 @@ func (e *edge) recounts(t *testing.T, from, to *servertest.PatroniMember, held b
 	}
 	out, _ := e.asks(t, "history", "-n", "1")
 	t.Logf("\n%s", out)
+}
+
+// isStory wants the log of a switchover to say what an operator would ask about, in its
+// order, and little else.
+func isStory(t *testing.T, log string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	rest := lines
+	for _, want := range []string{"phase: cluster=main is=switching", "traffic held: ", "leader confirmed: ", "phase: cluster=main is=steady", "applied: ", "leader changed: ", "traffic released: "} {
+		i := slices.IndexFunc(rest, func(line string) bool { return strings.Contains(line, want) })
+		if i < 0 {
+			t.Errorf("the log has no %q in its place:\n%s", want, log)
+			return
+		}
+		rest = rest[i+1:]
+	}
+	if len(lines) > 14 {
+		t.Errorf("it takes %d lines:\n%s", len(lines), log)
+	}
 }
 
 // tells gives pgbouncer's console a command.

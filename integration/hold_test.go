@@ -31,10 +31,12 @@ func TestNobodyNoticesASwitchover(t *testing.T) {
 	last := old
 	var next *servertest.PatroniMember
 	for _, next = range c.Replicas(t) {
+		said := len(e.daemon.Output())
 		c.Switchover(t, next)
 		w.Progress(t, 100)
 		through(e.port).landsOn(t, next)
 		e.recounts(t, last, next, true)
+		isStory(t, e.daemon.Output()[said:])
 		last = next
 		c.AwaitReady(t)
 	}
