@@ -136,6 +136,9 @@ func (t *Template) executeError(err error) error {
 	if h := hint.Of(err); h != "" {
 		return hint.Wrap(e, "%s", h)
 	}
+	if h := e.executing(); h != "" {
+		return hint.Wrap(e, "%s", h)
+	}
 	return e
 }
 

@@ -155,7 +155,10 @@ func TestMinimum(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ name, text, want, hint string }{
 		{"unknown function", "a\n{{ kee \"x\" }}", "t.tmpl:2:4: function \"kee\" not defined", `did you mean "key"?`},
-		{"not closed", "a\n{{ if true }}", "t.tmpl:2: unexpected EOF", ""},
+		{"not closed", "a\n{{ if true }}\n", "t.tmpl:2:4: the if that begins here has no end", "close it with {{ end }}"},
+		{"the inner one not closed", "{{ range $x := list }}\n{{ if $x }}\n{{ end }}", "t.tmpl:1:4: the range that begins here has no end", "close it with {{ end }}"},
+		{"one bracket", "ä {{ .x }", "t.tmpl:1:9: unexpected \"}\" in operand", "close the action with both: }}"},
+		{"no such variable", "{{ $one := 1 }}\n{{ $onw }}", "t.tmpl:2:4: undefined variable \"$onw\"", "did you mean $one?"},
 		{"not UTF-8", "ok\nbad \xff", "t.tmpl:2:5: not valid UTF-8", "save the template as UTF-8"},
 	} {
 		_, err := render.Parse("t.tmpl", c.text, render.Rules{})

@@ -46,7 +46,8 @@ type Template struct {
 // calls are the first arguments that a function is called with.
 type calls struct {
 	texts   []string
-	unknown bool // some are not written out
+	places  []parse.Pos // of texts
+	unknown bool        // some are not written out
 }
 
 // tickName is the function that Parse puts into each loop and each definition,
@@ -58,7 +59,10 @@ const tickName = "pgbatonTick"
 func Parse(name, text string, r Rules) (*Template, error) {
 	if !utf8.ValidString(text) {
 		line, col := position(text, invalidAt(text))
-		return nil, hint.Wrap(&Error{Name: name, Line: line, Column: col, Msg: "not valid UTF-8"}, "save the template as UTF-8")
+		e := &Error{Name: name, Msg: "not valid UTF-8"}
+		e.at(text, line)
+		e.Column, e.Text = col, strings.ToValidUTF8(e.Text, "\uFFFD")
+		return nil, hint.Wrap(e, "save the template as UTF-8")
 	}
 	trees, err := parse.Parse(name, text, r.Delims.Left, r.Delims.Right, known())
 	if err != nil {
@@ -158,6 +162,20 @@ func (t *Template) Calls(function string) (texts []string, all bool) {
 	return c.texts, !c.unknown
 }
 
+// Mistaken is an error about the first argument with which the template calls a function,
+// where it does so first.
+func (t *Template) Mistaken(function, text, format string, args ...any) *Error {
+	e := &Error{Name: t.name, Msg: fmt.Sprintf(format, args...)}
+	c := t.calls[function]
+	if c == nil || !slices.Contains(c.texts, text) {
+		return e
+	}
+	line, column := position(t.text, int(c.places[slices.Index(c.texts, text)]))
+	e.at(t.text, line)
+	e.Column = 1 + utf8.RuneCountInString(e.Text[:min(column-1, len(e.Text))])
+	return e
+}
+
 func (t *Template) note(n *parse.CommandNode) {
 	fn, isName := n.Args[0].(*parse.IdentifierNode)
 	if !isName {
@@ -171,7 +189,7 @@ func (t *Template) note(n *parse.CommandNode) {
 	if len(n.Args) > 1 {
 		if arg, isText := n.Args[1].(*parse.StringNode); isText {
 			if !slices.Contains(c.texts, arg.Text) {
-				c.texts = append(c.texts, arg.Text)
+				c.texts, c.places = append(c.texts, arg.Text), append(c.places, arg.Pos)
 			}
 			return
 		}
@@ -244,7 +262,7 @@ func position(text string, offset int) (line, column int) {
 type Error struct {
 	Name   string
 	Line   int    // from 1; 0 if unknown
-	Column int    // from 1; 0 if unknown
+	Column int    // from 1, in characters; 0 if unknown
 	Msg    string // what is wrong
 	Text   string // the offending line; "" if unknown
 	Err    error  // the cause, if there is one
@@ -262,24 +280,6 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// parseError reads the place out of text/template's message, which has it in
-// no other form.
-func parseError(name, text string, err error) error {
-	e := placed(name, text, err)
-	unknown, ok := strings.CutPrefix(e.Msg, `function "`)
-	if !ok {
-		return e
-	}
-	unknown, _, _ = strings.Cut(unknown, `"`)
-	if at := strings.Index(e.Text, unknown); at >= 0 {
-		e.Column = at + 1
-	}
-	if near := Nearest(unknown, funcs.Names()); near != "" {
-		return hint.Wrap(e, "did you mean %q?", near)
-	}
-	return hint.Wrap(e, "docs/templates.md lists the functions")
-}
-
 // placed turns "template: NAME:LINE:COL: message" into an Error.
 func placed(name, text string, err error) *Error {
 	e := &Error{Name: name, Err: err}
@@ -291,7 +291,7 @@ func placed(name, text string, err error) *Error {
 	var line, col int
 	if n, _ := fmt.Sscanf(rest, "%d:%d:", &line, &col); n == 2 {
 		rest = strings.SplitN(rest, ":", 3)[2]
-		e.Line, e.Column = line, col+1 // text/template counts columns from 0
+		e.Line, e.Column = line, col+1 // text/template counts columns from 0, and in bytes
 	} else if n, _ := fmt.Sscanf(rest, "%d:", &line); n == 1 {
 		rest = strings.SplitN(rest, ":", 2)[1]
 		e.Line = line
@@ -299,6 +299,9 @@ func placed(name, text string, err error) *Error {
 	e.Msg = strings.TrimSpace(rest)
 	if lines := strings.Split(text, "\n"); e.Line > 0 && e.Line <= len(lines) {
 		e.Text = lines[e.Line-1]
+		if e.Column > 0 && e.Column <= len(e.Text)+1 {
+			e.Column = 1 + utf8.RuneCountInString(e.Text[:e.Column-1])
+		}
 	}
 	return e
 }

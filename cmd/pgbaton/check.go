@@ -1,14 +1,20 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 	"github.com/pgbaton/pgbaton/watcher/file"
 )
 
@@ -26,14 +32,8 @@ func checkVerb(std stdio) *cobra.Command {
 
 func checkConfig(std stdio, from sources) error {
 	c, problems := load(from)
-	count := 0
 	if c != nil {
-		for _, t := range c.Targets {
-			for _, tmpl := range t.Templates {
-				count++
-				problems = append(problems, checkTemplate(c, tmpl)...)
-			}
-		}
+		problems = append(problems, checkTemplates(c)...)
 	}
 	if problems.Fatal() {
 		return problems
@@ -41,12 +41,26 @@ func checkConfig(std stdio, from sources) error {
 	for _, p := range problems {
 		_, _ = fmt.Fprint(std.err, p.String())
 	}
+	count := 0
+	for _, t := range c.Targets {
+		count += len(t.Templates)
+	}
 	_, _ = fmt.Fprintf(std.out, "valid: %d targets, %d templates, %d clusters\n", len(c.Targets), count, len(c.Clusters))
 	return nil
 }
 
+// checkTemplates finds the mistakes of all templates.
+func checkTemplates(c *config.Config) (problems config.Problems) {
+	for _, t := range c.Targets {
+		for _, tmpl := range t.Templates {
+			problems = append(problems, checkTemplate(c, tmpl, t.Vars)...)
+		}
+	}
+	return problems
+}
+
 // checkTemplate finds what can be known of a template's mistakes without data.
-func checkTemplate(c *config.Config, t config.Template) config.Problems {
+func checkTemplate(c *config.Config, t config.Template, vars map[string]any) config.Problems {
 	text := t.Text
 	if t.Source != "" {
 		content, err := file.Read(t.Source)
@@ -68,14 +82,32 @@ func checkTemplate(c *config.Config, t config.Template) config.Problems {
 	used, _ := parsed.Calls("cluster")
 	for _, name := range used {
 		if !slices.Contains(names, name) {
-			p := config.Problem{File: t.Name, Message: fmt.Sprintf("no cluster block is named %q", name)}
+			err := parsed.Mistaken("cluster", name, "no cluster block is named %q", name)
 			if near := render.Nearest(name, names); near != "" {
-				p.Hint = fmt.Sprintf("did you mean %q?", near)
+				problems = append(problems, config.TemplateProblem(hint.Wrap(err, "did you mean %q?", near)))
 			} else {
-				p.Hint = fmt.Sprintf(`add cluster "patroni" %q; there are: %s`, name, strings.Join(names, ", "))
+				problems = append(problems, config.TemplateProblem(hint.Wrap(err, `add cluster "patroni" %q; there are: %s`, name, strings.Join(names, ", "))))
 			}
-			problems = append(problems, p)
+		}
+	}
+	if len(problems) == 0 {
+		if err := parsed.Rehearse(context.Background(), rehearsal(c, vars)); err != nil {
+			problems = append(problems, config.TemplateProblem(err))
 		}
 	}
 	return problems
+}
+
+// rehearsal is data that is made up: each cluster has a leader and a replica. Of keys and
+// services nothing is known.
+func rehearsal(c *config.Config, vars map[string]any) render.Input {
+	snapshot := watcher.Snapshot{}
+	for _, cl := range c.Clusters {
+		leader := cluster.Member{Name: "pg1", Host: "192.0.2.1", Port: 5432, State: "running", Role: "primary", API: "http://192.0.2.1:8008/patroni"}
+		replica := cluster.Member{Name: "pg2", Host: "192.0.2.2", Port: 5432, State: "running", Role: "replica", API: "http://192.0.2.2:8008/patroni"}
+		b := cluster.Baton{Confirmed: &leader}
+		b.Seen = cluster.Cluster{Name: cl.Name, Scope: cl.Scope, Members: []cluster.Member{leader, replica}, Leader: &leader, Replicas: []cluster.Member{replica}}
+		snapshot[watcher.Query{Store: watcher.Clusters, Kind: watcher.Cluster, Path: cl.Name}] = watcher.Answer{Presence: watcher.Present, Value: b}
+	}
+	return render.Input{Snapshot: snapshot, Now: time.Now(), Env: os.LookupEnv, Vars: vars}
 }

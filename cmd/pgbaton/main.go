@@ -153,6 +153,9 @@ func report(w io.Writer, err error) int {
 	}
 	for _, one := range flatten(err) {
 		_, _ = fmt.Fprintf(w, "pgbaton: %v\n", one)
+		if errors.As(one, &template) {
+			_, _ = fmt.Fprint(w, hint.Excerpt(template.Line, template.Column, template.Text))
+		}
 		if h := hint.Of(one); h != "" {
 			_, _ = fmt.Fprintf(w, "hint: %s\n", h)
 		}

@@ -121,7 +121,7 @@ func (l *loader) confirm(b clusterBlock) {
 		case way == "none" && len(b.Confirm) > 1:
 			l.errorf(at, `"none" trusts the leader key alone: no other way would ever be needed`, "cluster %s: confirm has none beside others", b.Name)
 		case slices.Contains(b.Confirm[:i], way):
-			l.errorf(at, "", "cluster %s: confirm has %q twice", b.Name, way)
+			l.errorf(at, "name each way once", "cluster %s: confirm has %q twice", b.Name, way)
 		}
 	}
 }

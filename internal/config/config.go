@@ -289,7 +289,7 @@ func implied(v any) []string {
 
 // checkNames finds names and destinations that are used twice.
 func (l *loader) checkNames(c *Config, first string) {
-	if len(c.Targets) == 0 {
+	if len(c.Targets) == 0 && !l.problems.Fatal() {
 		l.add(Problem{
 			File: first, Message: "no target: there is nothing to keep in sync",
 			Hint: `add a block like target "haproxy" "lb" { … }`,
@@ -298,19 +298,19 @@ func (l *loader) checkNames(c *Config, first string) {
 	clusters, targets, paths := map[string]bool{}, map[string]bool{}, map[string]string{}
 	for _, cl := range c.Clusters {
 		if clusters[cl.Name] {
-			l.errorf(cl.Range, "", "cluster %q is there twice", cl.Name)
+			l.errorf(cl.Range, "give one of them another name, and its scope", "cluster %q is there twice", cl.Name)
 		}
 		clusters[cl.Name] = true
 	}
 	for _, t := range c.Targets {
 		id := t.Kind + " " + t.Name
 		if targets[id] && t.Kind != LooseKind { // their paths tell them apart, below
-			l.errorf(t.Range, "", "target %s is there twice", id)
+			l.errorf(t.Range, "give one of them another name, or put their templates into one", "target %s is there twice", id)
 		}
 		targets[id] = true
 		for _, tmpl := range t.Templates {
 			if other, taken := paths[tmpl.Destination]; taken && tmpl.Destination != "" {
-				l.errorf(tmpl.Range, "", "target %s writes %s, which target %s writes too", id, tmpl.Destination, other)
+				l.errorf(tmpl.Range, "name another file, or take one of the two templates away", "target %s writes %s, which target %s writes too", id, tmpl.Destination, other)
 			}
 			paths[tmpl.Destination] = id
 		}

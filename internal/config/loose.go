@@ -115,7 +115,7 @@ func (l *loader) looseTarget(b looseBlock, t top) Target {
 		return target // it is said already
 	}
 	if b.Contents != nil && strings.HasPrefix(b.Source, "builtin:") {
-		l.errorf(b.Range, "", "a template has either source or contents")
+		l.errorf(b.Range, "keep one of them", "a template has either source or contents")
 	}
 	// Paths begin at the working directory, as consul-template has them.
 	source, destination := b.Source, absolute(b.Destination)
@@ -214,7 +214,7 @@ func (l *loader) wait(b waitBlock) (least, most time.Duration) {
 	}
 	least, most = l.duration(where(b.Body, "min", b.Range), "min", b.Min), l.duration(where(b.Body, "max", b.Range), "max", b.Max)
 	if most > 0 && most < least {
-		l.errorf(b.Range, "", "wait: max is shorter than min")
+		l.errorf(b.Range, "max is how long a change waits at most, min how long it has to be quiet", "wait: max is shorter than min")
 	}
 	return least, most
 }

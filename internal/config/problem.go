@@ -16,7 +16,7 @@ import (
 type Problem struct {
 	File    string
 	Line    int // from 1; 0 is the whole file
-	Column  int // from 1; 0 is unknown
+	Column  int // from 1, in characters; 0 is unknown
 	Message string
 	Text    string // the offending line
 	Hint    string
@@ -40,12 +40,7 @@ func (p Problem) String() string {
 		b.WriteString("warning: ")
 	}
 	fmt.Fprintf(&b, "%s: %s\n", p.Place(), p.Message)
-	if p.Text != "" {
-		fmt.Fprintf(&b, "%6d | %s\n", p.Line, strings.ReplaceAll(p.Text, "\t", " "))
-		if p.Column > 0 && p.Column <= len(p.Text)+1 {
-			fmt.Fprintf(&b, "       | %s^\n", strings.Repeat(" ", p.Column-1))
-		}
-	}
+	b.WriteString(hint.Excerpt(p.Line, p.Column, p.Text))
 	if p.Hint != "" {
 		fmt.Fprintf(&b, "hint: %s\n", p.Hint)
 	}
@@ -107,7 +102,12 @@ func (l *loader) errorf(r hcl.Range, advice, format string, args ...any) {
 	l.at(r, err)
 }
 
-func (l *loader) add(p Problem) { l.problems = append(l.problems, p) }
+func (l *loader) add(p Problem) {
+	if p.Text == "" && p.Line > 0 {
+		p.Text = l.line(hcl.Range{Filename: p.File, Start: hcl.Pos{Line: p.Line}})
+	}
+	l.problems = append(l.problems, p)
+}
 
 func (l *loader) line(r hcl.Range) string {
 	f := l.parser.Files()[r.Filename]
@@ -146,6 +146,10 @@ func (l *loader) diagnose(diags hcl.Diagnostics, known ...string) {
 			} else if len(known) > 0 {
 				p.Hint = "known here: " + strings.Join(known, ", ")
 			}
+		}
+		l.look(&p, d)
+		if p.Hint == "" {
+			p.Hint = advice(d)
 		}
 		if strings.HasPrefix(d.Summary, "Unsupported argument") && secret.Names(quoted(p.Hint)) {
 			p.Text = beforeValue(p.Text, quoted(d.Detail)) // by the wrong name it is no less a secret

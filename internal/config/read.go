@@ -30,7 +30,7 @@ func (l *loader) parse(path string) []*hcl.File {
 	paths := []string{path}
 	if info.IsDir() {
 		if paths = inFolder(path); len(paths) == 0 {
-			l.add(Problem{File: path, Message: "the folder holds no *.hcl and no *.json"})
+			l.add(Problem{File: path, Message: "the folder holds no *.hcl and no *.json", Hint: "name the file itself, or give its name one of these endings"})
 		}
 	}
 	var files []*hcl.File

@@ -187,7 +187,7 @@ func (l *loader) template(b templateBlock) Template {
 		Rules: render.Rules{Delims: render.Delims{Left: b.Left, Right: b.Right}}, User: b.User, Group: b.Group, MakeDirs: b.MakeDirs, Backup: b.Backup, Range: b.Range,
 	}
 	var err error
-	if t.Destination, err = besides(b.Range, b.Destination); err != nil || b.Destination == "" {
+	if t.Destination, err = besides(b.Range, b.Destination); err != nil || b.Destination == "" && where(b.Body, "destination", b.Range) != b.Range {
 		l.errorf(where(b.Body, "destination", b.Range), "name the file that the daemon reads", "destination %q is no path", b.Destination)
 	}
 	if b.Perms != "" {
@@ -208,7 +208,14 @@ func (l *loader) template(b templateBlock) Template {
 		text, ok := l.builtin(builtin)
 		if !ok {
 			advice := "the built-in templates are " + strings.Join(l.builtins, ", ")
-			if near := render.Nearest(builtin, l.builtins); near != "" {
+			stem := func(name string) bool {
+				return name[:strings.LastIndexByte(name, '.')] == strings.Split(builtin, ".")[0]
+			}
+			near := render.Nearest(builtin, l.builtins)
+			if i := slices.IndexFunc(l.builtins, stem); near == "" && i >= 0 {
+				near = l.builtins[i]
+			}
+			if near != "" {
 				advice = fmt.Sprintf("did you mean %q?", "builtin:"+near)
 			}
 			l.errorf(where(b.Body, "source", b.Range), advice, "there is no built-in template %q", builtin)
