@@ -37,6 +37,7 @@ var mayImport = map[string]string{
 	"internal/history":    "internal/state internal/hint",
 	"internal/metrics":    "internal/status internal/history",
 	"internal/config":     "watcher render reload internal/secret internal/hint",
+	"internal/setup":      "reload/pgbouncer reload/haproxy reload/keepalived templates internal/secret internal/hint",
 	"cmd/pgbaton":         "*",
 	"internal/faulttest":  "",
 	"internal/servertest": "",

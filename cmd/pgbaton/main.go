@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	root.SetErr(std.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
 	root.AddCommand(
-		runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
+		initVerb(std), runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
 		holdVerb(std), releaseVerb(std), guardVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std), statusVerb(std), historyVerb(std), verifyVerb(std), reportVerb(std),
 	)
 	cmd, err := root.ExecuteContextC(ctx)

@@ -8,12 +8,12 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// isTerminal says whether what is written to w comes to a terminal.
-func isTerminal(w io.Writer) bool {
-	if through, ok := w.(interface{ Unwrap() io.Writer }); ok {
-		w = through.Unwrap()
+// isTerminal says whether what is written comes to a terminal, or what is read from one.
+func isTerminal(stream any) bool {
+	if through, ok := stream.(interface{ Unwrap() io.Writer }); ok {
+		stream = through.Unwrap()
 	}
-	f, ok := w.(*os.File)
+	f, ok := stream.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
 }
 

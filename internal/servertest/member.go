@@ -40,6 +40,9 @@ func (m *PatroniMember) Start(t testing.TB) {
 	t.Cleanup(m.Kill)
 }
 
+// Config is the file that the member runs with.
+func (m *PatroniMember) Config() string { return m.config }
+
 // API is the base URL of the member's REST API.
 func (m *PatroniMember) API() string { return "http://" + m.hostPort(m.RESTPort) }
 

@@ -1,0 +1,79 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pgbaton/pgbaton/internal/servertest"
+)
+
+// TestInitForARealCluster: what pgbaton init makes of Patroni's own config, and of the
+// pgbouncer that runs, brings that pgbouncer to whoever leads.
+func TestInitForARealCluster(t *testing.T) {
+	consul := servertest.Consul(t)
+	c := servertest.Patroni(t, consul, 2)
+	dir, port := servertest.PostgresDir(t), servertest.FreePort(t)
+
+	// A pgbouncer as an operator has it before: it leads to the first leader for good.
+	servertest.File(t, filepath.Join(dir, "users"), "\"postgres\" \"\"\n", 0o644)
+	ini := servertest.File(t, filepath.Join(dir, "pgbouncer.ini"), fmt.Sprintf(`[databases]
+postgres = host=127.0.0.1 port=%[1]d
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %[2]d
+unix_socket_dir = %[3]s
+pidfile = %[3]s/pgbouncer.pid
+auth_type = trust
+auth_file = %[3]s/users
+pool_mode = transaction
+`, c.Members[0].Port, port, dir), 0o640)
+	if out, err := exec.Command("chown", "postgres:", ini).CombinedOutput(); err != nil {
+		t.Fatalf("chown: %v: %s", err, out)
+	}
+	pooler := servertest.PgBouncer(t, ini, port)
+	session := through(port)
+	session.landsOn(t, c.Members[0])
+
+	asPostgres := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(binary, args...)
+		cmd.Dir = dir
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "STATE_DIRECTORY=" + filepath.Join(dir, "state")}
+		servertest.AsPostgres(t, cmd)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("pgbaton %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	said := asPostgres("init", "-from-patroni", c.Members[0].Config(), "-pgbouncer", dir)
+	if strings.Contains(said, "to do:") {
+		t.Errorf("nothing is to be done by hand here, but:\n%s", said)
+	}
+	config := filepath.Join(dir, "pgbaton.hcl")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		fmt.Sprintf("scope = %q # from %s", c.Scope, c.Members[0].Config()), fmt.Sprintf("address = %q", consul.Addr),
+		"whom the pgbouncer that runs is", "hold = true",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the config has no %q:\n%s", want, text)
+		}
+	}
+	asPostgres("check", "-config", config)
+
+	next := c.Members[1]
+	c.Switchover(t, next)
+	asPostgres("run", "-once", "-config", config)
+	session.landsOn(t, next)
+	if pooler.Exited() {
+		t.Error("pgbouncer was restarted: it has to follow by itself")
+	}
+}
