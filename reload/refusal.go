@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/proc"
 )
@@ -48,7 +49,7 @@ func InPlace(text string, staged []File) string {
 // Refuse is a check's error for files that it found bad, in the words of
 // whoever found them so.
 func Refuse(words string) error {
-	return fmt.Errorf("%w: %s", ErrRefused, strings.TrimSpace(words))
+	return explain.Mark(fmt.Errorf("%w: %s", ErrRefused, strings.TrimSpace(words)), explain.CheckRefused)
 }
 
 // RunCheck runs a program that judges staged files: 0 is good, any other exit

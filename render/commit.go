@@ -39,11 +39,11 @@ func (s *Set) Rename() error {
 		}
 		if f.Backup {
 			if err := backup(f.Real, f.Mode); err != nil {
-				return explain("back up "+f.Path, err)
+				return diagnose("back up "+f.Path, err)
 			}
 		}
 		if err := f.swap(); err != nil {
-			return explain("swap in "+f.Path, err)
+			return diagnose("swap in "+f.Path, err)
 		}
 		f.Temp = ""
 	}
@@ -70,7 +70,7 @@ func (s *Set) Sync() error {
 		err := syncPath(dir)
 		// Some file systems (FUSE, 9p) have no such thing.
 		if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
-			return explain("sync folder "+dir, err)
+			return diagnose("sync folder "+dir, err)
 		}
 	}
 	return nil

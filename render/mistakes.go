@@ -32,6 +32,7 @@ var advices = []struct {
 // form.
 func parseError(name, text string, err error) error {
 	e := placed(name, text, err)
+	e.parsing = true
 	if _, unknown, ok := strings.Cut(e.Msg, `function "`); ok && strings.HasSuffix(e.Msg, "not defined") {
 		unknown, _, _ = strings.Cut(unknown, `"`)
 		e.point(unknown)

@@ -110,7 +110,7 @@ func temp(real string) string {
 func stage(f File) (Staged, error) {
 	d, err := diskOf(f.Within)
 	if err != nil {
-		return Staged{}, explain("stage "+f.Path, err)
+		return Staged{}, diagnose("stage "+f.Path, err)
 	}
 	defer func() { _ = d.Close() }()
 	s, what, err := stand(d, f)
@@ -125,7 +125,7 @@ func stage(f File) (Staged, error) {
 	s.Temp = temp(s.Real)
 	if err := write(d, s); err != nil {
 		_ = d.Remove(s.Temp)
-		return s, explain("stage "+f.Path, err)
+		return s, diagnose("stage "+f.Path, err)
 	}
 	return s, nil
 }
@@ -153,7 +153,7 @@ func stand(d disk, f File) (s Staged, what string, err error) {
 		s.want()
 		return s, driftGone, nil
 	case err != nil:
-		return s, "", explain("stage "+f.Path, err)
+		return s, "", diagnose("stage "+f.Path, err)
 	case !old.Mode().IsRegular():
 		return s, "", fmt.Errorf("stage %s: what is there is not a regular file", f.Path)
 	}
@@ -262,7 +262,7 @@ func folder(d disk, f File) error {
 		return hint.Wrap(fmt.Errorf("stage %s: folder %s does not exist", f.Path, dir), "create it, or set create_dest_dirs = true")
 	}
 	if err := d.MkdirAll(dir, 0o755); err != nil { // a folder of configs, as packages make it
-		return explain("stage "+f.Path, err)
+		return diagnose("stage "+f.Path, err)
 	}
 	return nil
 }
@@ -328,7 +328,7 @@ func create(d disk, path string) (*os.File, error) {
 	return d.OpenFile(path, flags, 0o600)
 }
 
-func explain(doing string, err error) error {
+func diagnose(doing string, err error) error {
 	wrapped := fmt.Errorf("%s: %w", doing, err)
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

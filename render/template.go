@@ -13,6 +13,7 @@ import (
 	"github.com/agext/levenshtein"
 	"github.com/ryanuber/go-glob"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render/funcs"
 )
@@ -59,7 +60,7 @@ const tickName = "pgbatonTick"
 func Parse(name, text string, r Rules) (*Template, error) {
 	if !utf8.ValidString(text) {
 		line, col := position(text, invalidAt(text))
-		e := &Error{Name: name, Msg: "not valid UTF-8"}
+		e := &Error{Name: name, Msg: "not valid UTF-8", parsing: true}
 		e.at(text, line)
 		e.Column, e.Text = col, strings.ToValidUTF8(e.Text, "\uFFFD")
 		return nil, hint.Wrap(e, "save the template as UTF-8")
@@ -266,6 +267,16 @@ type Error struct {
 	Msg    string // what is wrong
 	Text   string // the offending line; "" if unknown
 	Err    error  // the cause, if there is one
+
+	parsing bool // it is in the text, whatever the data
+}
+
+// Code is explain's.
+func (e *Error) Code() string {
+	if e.parsing {
+		return explain.TemplateSyntax
+	}
+	return explain.TemplateExecution
 }
 
 func (e *Error) Error() string {

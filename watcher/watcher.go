@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 )
 
@@ -130,7 +131,7 @@ func (w *Watcher) away(q Query, e *entry, err error) {
 		}
 	}
 	e.told = true
-	args := []any{"query", q.String(), "error", err}
+	args := []any{"code", explain.StoreStale, "query", q.String(), "error", err}
 	if h := hint.Of(err); h != "" {
 		args = append(args, "hint", h)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -65,7 +66,7 @@ func checkTemplate(c *config.Config, t config.Template, vars map[string]any) con
 	if t.Source != "" {
 		content, err := file.Read(t.Source)
 		if err != nil {
-			p := config.Problem{File: t.Source, Message: fmt.Sprintf("template can't be read: %v", err), Hint: "correct source, or create the file"}
+			p := config.Problem{File: t.Source, Code: explain.ConfigUnreadable, Message: fmt.Sprintf("template can't be read: %v", err), Hint: "correct source, or create the file"}
 			return config.Problems{p}
 		}
 		text = string(content)
@@ -82,7 +83,7 @@ func checkTemplate(c *config.Config, t config.Template, vars map[string]any) con
 	used, _ := parsed.Calls("cluster")
 	for _, name := range used {
 		if !slices.Contains(names, name) {
-			err := parsed.Mistaken("cluster", name, "no cluster block is named %q", name)
+			err := explain.Mark(parsed.Mistaken("cluster", name, "no cluster block is named %q", name), explain.ConfigUnknown)
 			if near := render.Nearest(name, names); near != "" {
 				problems = append(problems, config.TemplateProblem(hint.Wrap(err, "did you mean %q?", near)))
 			} else {

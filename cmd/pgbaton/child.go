@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/internal/target"
 )
@@ -156,7 +157,7 @@ func childError(err error) error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		return &exitError{exit.ExitCode(), fmt.Errorf("child process: %w", err)}
+		return &exitError{exit.ExitCode(), explain.Mark(fmt.Errorf("child process: %w", err), explain.ChildFails)}
 	}
-	return fmt.Errorf("child process: %w", err)
+	return explain.Mark(fmt.Errorf("child process: %w", err), explain.ChildFails)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pgbaton/pgbaton/internal/control"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/status"
@@ -51,7 +52,7 @@ func openDoor(ctx context.Context, key string, log hclog.Logger, server *http.Se
 			}
 			if text := err.Error(); text != told {
 				told = text
-				log.Error("nobody can look from outside", "error", err, "hint", hint.Of(err))
+				log.Error("nobody can look from outside", "code", explain.Of(err), "error", err, "hint", hint.Of(err))
 			}
 			select {
 			case <-ctx.Done():
@@ -105,7 +106,7 @@ func (d *doors) adjust(ctx context.Context, a *assembly) {
 	d.web = change(d.web, address, func(key string) *door {
 		return openDoor(ctx, key, d.log.With("listen", address), status.Server(status.Handler(d.shown.Status, d.pages...)), func() (net.Listener, error) {
 			l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-			return l, hint.Wrap(err, "see what listens there, or choose another listen in the status block")
+			return l, explain.Mark(hint.Wrap(err, "see what listens there, or choose another listen in the status block"), explain.NoListener)
 		})
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgbaton/pgbaton/internal/control"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/status"
@@ -86,7 +87,8 @@ var errNoneRuns = errors.New("no pgbaton runs")
 
 // noneRuns is the error of a verb that needs a pgbaton that runs.
 func noneRuns(dir string) error {
-	return hint.Wrap(fmt.Errorf("%w with the state folder %s", errNoneRuns, dir), "start it, or name the config or the state folder of the one that runs")
+	err := hint.Wrap(fmt.Errorf("%w with the state folder %s", errNoneRuns, dir), "start it, or name the config or the state folder of the one that runs")
+	return explain.Mark(err, explain.NoneRuns)
 }
 
 func freezeVerb(std stdio) *cobra.Command {
@@ -167,9 +169,9 @@ func applyVerb(std stdio) *cobra.Command {
 					return m.daemon.Apply(ctx, control.Word{Target: m.id, Timeout: timeout.Seconds(), Sudo: sudo()})
 				}
 				if runs, err := folder.Locked(m.id); err != nil || runs {
-					return control.Reply{}, cmp.Or(err, silent, errors.New("the pgbaton that runs has no control socket; its log says why"))
+					return control.Reply{}, cmp.Or(err, silent, explain.Mark(errors.New("the pgbaton that runs has no control socket; its log says why"), explain.NoSocket))
 				}
-				return control.Reply{}, hint.Wrap(errors.New("no pgbaton runs"), "pgbaton run -once -force")
+				return control.Reply{}, explain.Mark(hint.Wrap(errors.New("no pgbaton runs"), "pgbaton run -once -force"), explain.NoneRuns)
 			})
 		},
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/target"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
@@ -88,7 +89,8 @@ func called[T any](all []T, id func(T) string, name string) ([]T, error) {
 		}
 	}
 	if len(kept) == 0 {
-		return nil, &exitError{exitUsage, fmt.Errorf("no target is named %q; there are %s", name, strings.Join(ids, ", "))}
+		err := fmt.Errorf("no target is named %q; there are %s", name, strings.Join(ids, ", "))
+		return nil, &exitError{exitUsage, explain.Mark(err, explain.Usage)}
 	}
 	return kept, nil
 }

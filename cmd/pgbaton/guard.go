@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/target"
@@ -115,7 +116,7 @@ func guard(ctx context.Context, folder state.Folder, file string, log hclog.Logg
 				log.Warn("released what was held: its time has passed", "target", holds.Target)
 				return err // what can't be removed is released all the same
 			}
-			log.Error("traffic stays held", "error", err, "hint", hint.Of(err))
+			log.Error("traffic stays held", "code", explain.StaysHeld, "error", err, "hint", hint.Of(err))
 			pause = guardFails
 		}
 		select {

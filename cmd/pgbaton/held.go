@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/target"
@@ -87,7 +88,7 @@ func releaseFile(ctx context.Context, folder state.Folder, file string, log hclo
 	}
 	holder, err := holderOf(holds.Recipe, log)
 	if err != nil {
-		return nil, fmt.Errorf("release %s: %w", holds.Target, err)
+		return nil, explain.Mark(fmt.Errorf("release %s: %w", holds.Target, err), explain.StaysHeld)
 	}
 	if !strings.HasPrefix(file, target.ReleasingPrefix) {
 		// Where the folder takes no change, releasing is still better than not.
@@ -99,7 +100,7 @@ func releaseFile(ctx context.Context, folder state.Folder, file string, log hclo
 		names = append(names, h.Names...)
 	}
 	if err := holder.Release(ctx, names); err != nil {
-		return nil, hint.Wrap(fmt.Errorf("release %s: %w", holds.Target, err), "%s", hint.Of(err))
+		return nil, explain.Mark(hint.Wrap(fmt.Errorf("release %s: %w", holds.Target, err), "%s", hint.Of(err)), explain.StaysHeld)
 	}
 	return names, folder.Remove(file)
 }
@@ -142,7 +143,7 @@ func releaseForgotten(ctx context.Context, folder state.Folder, specs []target.S
 		}
 		names, err := releaseFile(ctx, folder, file, log)
 		if err != nil {
-			log.Error("what was held before stays held", "error", err, "hint", hint.Of(err))
+			log.Error("what was held before stays held", "code", explain.StaysHeld, "error", err, "hint", hint.Of(err))
 			continue
 		}
 		log.Warn("released what was held before", "names", strings.Join(names, ", "))

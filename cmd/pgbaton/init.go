@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/setup"
 	"github.com/pgbaton/pgbaton/render"
@@ -83,7 +84,7 @@ func ask(std stdio, w *setup.Wish, here setup.Wish) error {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			_, _ = fmt.Fprintln(std.err)
-			return "", &exitError{exitUsage, hint.Wrap(errors.New("nothing is written: a question was not answered"), "answer it, or use flags: pgbaton init -help")}
+			return "", usage(errors.New("nothing is written: a question was not answered"), "answer it, or use flags: pgbaton init")
 		}
 		switch line = strings.TrimSpace(line); line {
 		case "":
@@ -122,7 +123,7 @@ func ask(std stdio, w *setup.Wish, here setup.Wish) error {
 		}
 	}
 	if w.PgBouncer+w.HAProxy+w.Keepalived == "" {
-		return &exitError{exitUsage, errors.New("nothing is written: there is no daemon to keep in sync")}
+		return usage(errors.New("nothing is written: there is no daemon to keep in sync"), "pgbaton init")
 	}
 	if w.Keepalived != "" && w.Address == "" && here.Keepalived == "" {
 		w.Address, err = put("the virtual address, as 192.0.2.10/24", "")
@@ -171,7 +172,8 @@ func putFile(path, text string, force bool) error {
 	perms := fs.FileMode(0o644)
 	if !force {
 		if _, err := os.Lstat(path); err == nil {
-			return hint.Wrap(fmt.Errorf("%s is there already", path), "-force writes over it, -out names another file, -out - prints")
+			err := hint.Wrap(fmt.Errorf("%s is there already", path), "-force writes over it, -out names another file, -out - prints")
+			return explain.Mark(err, explain.FileExists)
 		}
 	}
 	set, err := render.Stage([]render.File{{Destination: render.Destination{Path: path, Perms: &perms}, Content: []byte(text)}})

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/internal/secret"
@@ -70,7 +71,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	root.SetErr(std.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
 	root.AddCommand(
-		initVerb(std), runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
+		initVerb(std), explainVerb(std), runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
 		holdVerb(std), releaseVerb(std), guardVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std), statusVerb(std), historyVerb(std), verifyVerb(std), reportVerb(std),
 	)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -111,7 +112,7 @@ func (e *exitError) Unwrap() error { return e.err }
 var errShown = errors.New("see above")
 
 func usage(err error, command string) error {
-	return &exitError{exitUsage, hint.Wrap(err, "%s -help", command)}
+	return &exitError{exitUsage, explain.Mark(hint.Wrap(err, "%s -help", command), explain.Usage)}
 }
 
 // noArgs refuses arguments that are no flags.
@@ -152,7 +153,11 @@ func report(w io.Writer, err error) int {
 		return code
 	}
 	for _, one := range flatten(err) {
-		_, _ = fmt.Fprintf(w, "pgbaton: %v\n", one)
+		_, _ = fmt.Fprintf(w, "pgbaton: %v", one)
+		if code := explain.Of(one); code != "" {
+			_, _ = fmt.Fprintf(w, " (%s)", code)
+		}
+		_, _ = fmt.Fprintln(w)
 		if errors.As(one, &template) {
 			_, _ = fmt.Fprint(w, hint.Excerpt(template.Line, template.Column, template.Text))
 		}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgbaton/pgbaton/internal/config"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/metrics"
@@ -259,7 +260,7 @@ func remember(ctx context.Context, journal *history.Journal, log hclog.Logger) (
 
 func warn(log hclog.Logger, problems config.Problems) {
 	for _, p := range problems {
-		log.Warn(p.Message, "place", p.Place(), "hint", p.Hint)
+		log.Warn(p.Message, "code", p.Code, "place", p.Place(), "hint", p.Hint)
 	}
 }
 
@@ -368,14 +369,14 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 	warn(d.log, problems)
 	if problems.Fatal() {
 		d.shown.refuse("pgbaton check says what is wrong with it")
-		d.log.Error("config refused, the old one stays", "problems", len(problems))
+		d.log.Error("config refused, the old one stays", "code", explain.ConfigRefused, "problems", len(problems))
 		return
 	}
 	// Opening comes first: what can't be opened must not cost what runs.
 	a, err := assemble(c, true, d.secrets, d.log)
 	if err != nil {
 		d.shown.refuse("what it names can't be opened; the log says what")
-		d.log.Error("config refused, the old one stays", "error", err, "hint", hint.Of(err))
+		d.log.Error("config refused, the old one stays", "code", explain.ConfigRefused, "error", err, "hint", hint.Of(err))
 		return
 	}
 	d.shown.keep()

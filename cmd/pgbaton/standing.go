@@ -13,6 +13,7 @@ import (
 	"github.com/pgbaton/pgbaton/internal/baton"
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/control"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/state"
@@ -220,7 +221,7 @@ func targetError(s target.State) *status.Error {
 	if s.Err == nil {
 		return nil
 	}
-	e := &status.Error{Kind: failure(s.Err, s.Committed == s.Wanted), Hint: hint.Of(s.Err), Failures: s.Failures, Again: s.Again.UTC()}
+	e := &status.Error{Code: explain.Of(s.Err), Kind: failure(s.Err, s.Committed == s.Wanted), Hint: hint.Of(s.Err), Failures: s.Failures, Again: s.Again.UTC()}
 	switch {
 	case e.Kind == status.KindGuard:
 	case s.Drifted, len(s.Drift) > 0:
@@ -262,7 +263,7 @@ func clusterStatus(s baton.Standing) status.Cluster {
 		Name: s.Name, Scope: s.Scope, Phase: "unknown", Created: b.Term.Created, Timeline: b.Term.Timeline, System: b.Term.System,
 	}
 	if s.Err != nil {
-		c.Stale = &status.Stale{Since: s.Fresh.UTC(), Never: s.Fresh.IsZero(), Words: s.Err.Error()}
+		c.Stale = &status.Stale{Code: explain.StoreStale, Since: s.Fresh.UTC(), Never: s.Fresh.IsZero(), Words: s.Err.Error()}
 	}
 	if !s.Known {
 		return c
@@ -280,8 +281,8 @@ func clusterStatus(s baton.Standing) status.Cluster {
 		}
 	}
 	for _, a := range []status.Alarm{
-		{Kind: status.AlarmTwoWriters, Since: b.Alarmed.UTC(), Text: b.Alarm},
-		{Kind: status.AlarmRefused, Since: b.Doubted.UTC(), Text: b.Refused},
+		{Kind: status.AlarmTwoWriters, Code: explain.TwoWriters, Since: b.Alarmed.UTC(), Text: b.Alarm},
+		{Kind: status.AlarmRefused, Code: explain.LeaderRefused, Since: b.Doubted.UTC(), Text: b.Refused},
 	} {
 		if a.Text != "" {
 			c.Alarms = append(c.Alarms, a)
@@ -318,7 +319,7 @@ func storeStatus(name string, h watcher.Health) status.Store {
 		s.State = status.StoreUnused
 	case h.Err != nil:
 		s.State = status.StoreStale
-		s.Stale = &status.Stale{Since: h.Stale.UTC(), Never: h.Never, Query: h.Query.String(), Words: h.Err.Error()}
+		s.Stale = &status.Stale{Code: explain.StoreStale, Since: h.Stale.UTC(), Never: h.Never, Query: h.Query.String(), Words: h.Err.Error()}
 	case h.Asked == h.Watches:
 		s.State = status.StoreAsked
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/control"
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/status"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
@@ -128,7 +129,7 @@ func (r *running) find(ctx context.Context) ([]control.Found, error) {
 	}
 	for _, id := range ids {
 		if runs, err := (state.Folder{Dir: dirs[0]}).Locked(id); err == nil && runs {
-			return nil, fmt.Errorf("the pgbaton that runs has no control socket in %s; its log says why", dirs[0])
+			return nil, explain.Mark(fmt.Errorf("the pgbaton that runs has no control socket in %s; its log says why", dirs[0]), explain.NoSocket)
 		}
 	}
 	return nil, noneRuns(strings.Join(dirs, " or "))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/probe"
 	"github.com/pgbaton/pgbaton/internal/state"
@@ -97,7 +98,7 @@ func (c *course) usable(ctx context.Context, leader cluster.Member) {
 	failing := c.prober.Failing(ctx, leader)
 	for _, way := range c.def.Policy.Confirm {
 		if err := failing[way]; err != nil && !errors.Is(err, context.Canceled) {
-			c.log.Warn("this way to confirm a leader does not work", "way", string(way), "error", err, "hint", hint.Of(err))
+			c.log.Warn("this way to confirm a leader does not work", "code", explain.WayFails, "way", string(way), "error", err, "hint", hint.Of(err))
 		}
 	}
 }
@@ -111,17 +112,17 @@ func (c *course) news(prev, next cluster.Baton, known bool) {
 		c.log.Info("phase", "is", string(next.Phase), "was", string(prev.Phase))
 	}
 	if next.Refused != "" && next.Refused != prev.Refused {
-		c.log.Error("leader refused", "reason", next.Refused)
+		c.log.Error("leader refused", "code", explain.LeaderRefused, "reason", next.Refused)
 	}
 	switch {
 	case next.Alarm != "" && prev.Alarm == "":
-		c.log.Error("two members take writes", "alarm", next.Alarm, "hint", "stop PostgreSQL on the member that does not lead, then let Patroni rejoin it")
+		c.log.Error("two members take writes", "code", explain.TwoWriters, "alarm", next.Alarm, "hint", "stop PostgreSQL on the member that does not lead, then let Patroni rejoin it")
 	case next.Alarm == "" && prev.Alarm != "":
 		c.log.Info("one member takes writes again", "leader", next.Term.Leader)
 	}
 	for _, p := range next.Seen.Problems {
 		if !known || !slices.Contains(prev.Seen.Problems, p) {
-			c.log.Warn("bad key", "problem", p)
+			c.log.Warn("bad key", "code", explain.BadKey, "problem", p)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"github.com/pgbaton/pgbaton/internal/explain"
 )
 
 // advices are what to try where hcl finds a mistake, by what its summary begins with.
@@ -85,6 +87,24 @@ func unclosed(text string) (line, column int) {
 		}
 	}
 	return 0, 0
+}
+
+// codes are those of hcl's mistakes, by what their summary begins with; all others are of
+// the syntax.
+var codes = map[string]string{
+	"Unsupported": explain.ConfigUnknown, "Extraneous": explain.ConfigUnknown,
+	"Missing required argument": explain.ConfigMissing, "Missing kind": explain.ConfigMissing, "Missing name": explain.ConfigMissing,
+	"Unsuitable value": explain.ConfigValue, "Incorrect attribute value": explain.ConfigValue, "Inappropriate value": explain.ConfigValue,
+	"Duplicate": explain.ConfigConflict, "Attribute redefined": explain.ConfigConflict,
+}
+
+func codeOf(d *hcl.Diagnostic) string {
+	for summary, code := range codes {
+		if strings.HasPrefix(d.Summary, summary) {
+			return code
+		}
+	}
+	return explain.ConfigSyntax
 }
 
 // advice is what to try next; "" is nothing in particular.

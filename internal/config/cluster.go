@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/render"
 )
 
@@ -74,7 +75,7 @@ func (l *loader) cluster(b clusterBlock) Cluster {
 		Datacenter: b.Datacenter, Confirm: ways[:3], EarlyHold: b.EarlyHold == nil || *b.EarlyHold, Range: b.Range,
 	}
 	if b.Kind != "patroni" {
-		l.errorf(b.Range, `write cluster "patroni" "NAME"`, "there is no kind of cluster named %q", b.Kind)
+		l.fault(explain.ConfigUnknown, b.Range, `write cluster "patroni" "NAME"`, "there is no kind of cluster named %q", b.Kind)
 	}
 	if notName(b.Name) {
 		l.errorf(b.Range, "letters, digits, - and _", "cluster name %q", b.Name)
@@ -108,7 +109,7 @@ func (l *loader) cluster(b clusterBlock) Cluster {
 func (l *loader) confirm(b clusterBlock) {
 	at := where(b.Body, "confirm", b.Range)
 	if len(b.Confirm) == 0 {
-		l.errorf(at, `leave it out, or trust the leader key alone with ["none"]`, "cluster %s: confirm is empty", b.Name)
+		l.fault(explain.ConfigMissing, at, `leave it out, or trust the leader key alone with ["none"]`, "cluster %s: confirm is empty", b.Name)
 	}
 	for i, way := range b.Confirm {
 		switch {
@@ -117,11 +118,11 @@ func (l *loader) confirm(b clusterBlock) {
 			if near := render.Nearest(way, ways); near != "" {
 				advice = `did you mean "` + near + `"?`
 			}
-			l.errorf(at, advice, "cluster %s: there is no way to confirm a leader named %q", b.Name, way)
+			l.fault(explain.ConfigUnknown, at, advice, "cluster %s: there is no way to confirm a leader named %q", b.Name, way)
 		case way == "none" && len(b.Confirm) > 1:
-			l.errorf(at, `"none" trusts the leader key alone: no other way would ever be needed`, "cluster %s: confirm has none beside others", b.Name)
+			l.fault(explain.ConfigConflict, at, `"none" trusts the leader key alone: no other way would ever be needed`, "cluster %s: confirm has none beside others", b.Name)
 		case slices.Contains(b.Confirm[:i], way):
-			l.errorf(at, "name each way once", "cluster %s: confirm has %q twice", b.Name, way)
+			l.fault(explain.ConfigConflict, at, "name each way once", "cluster %s: confirm has %q twice", b.Name, way)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclparse"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher"
 
@@ -244,7 +245,7 @@ func (l *loader) store(content *hcl.BodyContent, stores []string, c *Config) {
 			continue
 		}
 		if used != nil && (used.Type != b.Type || used.DefRange.Filename == b.DefRange.Filename) {
-			l.errorf(b.DefRange, "keep one of them", "a second store, %s: there is %s already", b.Type, used.Type)
+			l.fault(explain.ConfigConflict, b.DefRange, "keep one of them", "a second store, %s: there is %s already", b.Type, used.Type)
 			continue
 		}
 		settings := c.Store.Settings
@@ -291,26 +292,26 @@ func implied(v any) []string {
 func (l *loader) checkNames(c *Config, first string) {
 	if len(c.Targets) == 0 && !l.problems.Fatal() {
 		l.add(Problem{
-			File: first, Message: "no target: there is nothing to keep in sync",
+			File: first, Code: explain.ConfigMissing, Message: "no target: there is nothing to keep in sync",
 			Hint: `add a block like target "haproxy" "lb" { … }`,
 		})
 	}
 	clusters, targets, paths := map[string]bool{}, map[string]bool{}, map[string]string{}
 	for _, cl := range c.Clusters {
 		if clusters[cl.Name] {
-			l.errorf(cl.Range, "give one of them another name, and its scope", "cluster %q is there twice", cl.Name)
+			l.fault(explain.ConfigConflict, cl.Range, "give one of them another name, and its scope", "cluster %q is there twice", cl.Name)
 		}
 		clusters[cl.Name] = true
 	}
 	for _, t := range c.Targets {
 		id := t.Kind + " " + t.Name
 		if targets[id] && t.Kind != LooseKind { // their paths tell them apart, below
-			l.errorf(t.Range, "give one of them another name, or put their templates into one", "target %s is there twice", id)
+			l.fault(explain.ConfigConflict, t.Range, "give one of them another name, or put their templates into one", "target %s is there twice", id)
 		}
 		targets[id] = true
 		for _, tmpl := range t.Templates {
 			if other, taken := paths[tmpl.Destination]; taken && tmpl.Destination != "" {
-				l.errorf(tmpl.Range, "name another file, or take one of the two templates away", "target %s writes %s, which target %s writes too", id, tmpl.Destination, other)
+				l.fault(explain.ConfigConflict, tmpl.Range, "name another file, or take one of the two templates away", "target %s writes %s, which target %s writes too", id, tmpl.Destination, other)
 			}
 			paths[tmpl.Destination] = id
 		}

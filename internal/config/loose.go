@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/render"
 )
 
@@ -115,7 +116,7 @@ func (l *loader) looseTarget(b looseBlock, t top) Target {
 		return target // it is said already
 	}
 	if b.Contents != nil && strings.HasPrefix(b.Source, "builtin:") {
-		l.errorf(b.Range, "keep one of them", "a template has either source or contents")
+		l.fault(explain.ConfigConflict, b.Range, "keep one of them", "a template has either source or contents")
 	}
 	// Paths begin at the working directory, as consul-template has them.
 	source, destination := b.Source, absolute(b.Destination)
@@ -186,13 +187,13 @@ var refused = map[string]string{
 func (l *loader) refuse(blocks hcl.Blocks) {
 	for _, b := range blocks {
 		if advice, is := refused[b.Type]; is {
-			l.errorf(b.DefRange, advice, "%s is not supported", b.Type)
+			l.fault(explain.ConfigUnknown, b.DefRange, advice, "%s is not supported", b.Type)
 		}
 	}
 }
 
 func warning(at hcl.Range, message, advice string) Problem {
-	return Problem{File: at.Filename, Line: at.Start.Line, Column: at.Start.Column, Message: message, Hint: advice, Warning: true}
+	return Problem{File: at.Filename, Line: at.Start.Line, Column: at.Start.Column, Message: message, Hint: advice, Warning: true, Code: explain.ConfigNoEffect}
 }
 
 // looseName makes a name of a path.

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/secret"
 	"github.com/pgbaton/pgbaton/render"
@@ -20,7 +22,8 @@ type Problem struct {
 	Message string
 	Text    string // the offending line
 	Hint    string
-	Warning bool // it does not keep pgbaton from running
+	Code    string // explain's
+	Warning bool   // it does not keep pgbaton from running
 }
 
 // Place is file:line:column, as far as it is known.
@@ -39,7 +42,11 @@ func (p Problem) String() string {
 	if p.Warning {
 		b.WriteString("warning: ")
 	}
-	fmt.Fprintf(&b, "%s: %s\n", p.Place(), p.Message)
+	fmt.Fprintf(&b, "%s: %s", p.Place(), p.Message)
+	if p.Code != "" {
+		fmt.Fprintf(&b, " (%s)", p.Code)
+	}
+	b.WriteByte('\n')
 	b.WriteString(hint.Excerpt(p.Line, p.Column, p.Text))
 	if p.Hint != "" {
 		fmt.Fprintf(&b, "hint: %s\n", p.Hint)
@@ -72,16 +79,16 @@ func (ps Problems) Fatal() bool {
 func TemplateProblem(err error) Problem {
 	var e *render.Error
 	if !errors.As(err, &e) {
-		return Problem{File: "template", Message: err.Error(), Hint: hint.Of(err)}
+		return Problem{File: "template", Message: err.Error(), Hint: hint.Of(err), Code: explain.Of(err)}
 	}
-	return Problem{File: e.Name, Line: e.Line, Column: e.Column, Message: e.Msg, Text: e.Text, Hint: hint.Of(err)}
+	return Problem{File: e.Name, Line: e.Line, Column: e.Column, Message: e.Msg, Text: e.Text, Hint: hint.Of(err), Code: explain.Of(err)}
 }
 
 // at makes a problem of an error in a setting.
 func (l *loader) at(r hcl.Range, err error) {
 	l.add(Problem{
 		File: r.Filename, Line: r.Start.Line, Column: r.Start.Column,
-		Message: err.Error(), Text: l.line(r), Hint: hint.Of(err),
+		Message: err.Error(), Text: l.line(r), Hint: hint.Of(err), Code: cmp.Or(explain.Of(err), explain.ConfigValue),
 	})
 }
 
@@ -94,12 +101,14 @@ func where(body hcl.Body, name string, block hcl.Range) hcl.Range {
 	return block
 }
 
+// errorf is about a value that a setting can't have.
 func (l *loader) errorf(r hcl.Range, advice, format string, args ...any) {
-	err := fmt.Errorf(format, args...)
-	if advice != "" {
-		err = hint.Wrap(err, "%s", advice)
-	}
-	l.at(r, err)
+	l.fault(explain.ConfigValue, r, advice, format, args...)
+}
+
+// fault is about anything else, as its code says.
+func (l *loader) fault(code string, r hcl.Range, advice, format string, args ...any) {
+	l.at(r, explain.Mark(hint.Wrap(fmt.Errorf(format, args...), "%s", advice), code))
 }
 
 func (l *loader) add(p Problem) {
@@ -134,7 +143,7 @@ func beforeValue(line, name string) string {
 // right there.
 func (l *loader) diagnose(diags hcl.Diagnostics, known ...string) {
 	for _, d := range diags {
-		p := Problem{Message: strings.TrimRight(d.Summary, ".") + ": " + d.Detail, Warning: d.Severity == hcl.DiagWarning}
+		p := Problem{Message: strings.TrimRight(d.Summary, ".") + ": " + d.Detail, Warning: d.Severity == hcl.DiagWarning, Code: codeOf(d)}
 		if d.Subject != nil {
 			p.File, p.Line, p.Column, p.Text = d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column, l.line(*d.Subject)
 		}

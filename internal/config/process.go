@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"golang.org/x/sys/unix"
+
+	"github.com/pgbaton/pgbaton/internal/explain"
 )
 
 // What consul-template's configs say of the process as a whole.
@@ -149,7 +151,7 @@ func (l *loader) exec(b execBlock, store []string) *Exec {
 	}
 	args := l.command(b.Command, where(b.Body, "command", b.Range))
 	if len(args) == 0 {
-		l.errorf(b.Range, `command = "app --config /etc/app.conf"`, "exec: command is required")
+		l.fault(explain.ConfigMissing, b.Range, `command = "app --config /etc/app.conf"`, "exec: command is required")
 		return nil
 	}
 	at := func(name string) hcl.Range { return where(b.Body, name, b.Range) }

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 )
 
@@ -24,13 +25,13 @@ func (l *loader) parse(path string) []*hcl.File {
 		if errors.Is(err, fs.ErrPermission) {
 			err = hint.Wrap(err, "let pgbaton's user read it")
 		}
-		l.add(Problem{File: path, Message: reason(err), Hint: hint.Of(err)})
+		l.add(Problem{File: path, Message: reason(err), Hint: hint.Of(err), Code: explain.ConfigUnreadable})
 		return nil
 	}
 	paths := []string{path}
 	if info.IsDir() {
 		if paths = inFolder(path); len(paths) == 0 {
-			l.add(Problem{File: path, Message: "the folder holds no *.hcl and no *.json", Hint: "name the file itself, or give its name one of these endings"})
+			l.add(Problem{File: path, Code: explain.ConfigMissing, Message: "the folder holds no *.hcl and no *.json", Hint: "name the file itself, or give its name one of these endings"})
 		}
 	}
 	var files []*hcl.File
@@ -71,7 +72,7 @@ func inFolder(path string) (files []string) {
 func (l *loader) parseFile(path string) *hcl.File {
 	text, err := readWhole(path)
 	if err != nil {
-		l.add(Problem{File: path, Message: reason(err), Hint: hint.Of(err)})
+		l.add(Problem{File: path, Message: reason(err), Hint: hint.Of(err), Code: explain.ConfigUnreadable})
 		return nil
 	}
 	if !l.sane(path, text) {
@@ -123,7 +124,7 @@ func (l *loader) sane(path string, text []byte) bool {
 		if depth > maxDepth {
 			before := text[:i]
 			l.add(Problem{
-				File: path, Line: bytes.Count(before, []byte("\n")) + 1, Column: i - bytes.LastIndexByte(before, '\n'),
+				File: path, Code: explain.ConfigSyntax, Line: bytes.Count(before, []byte("\n")) + 1, Column: i - bytes.LastIndexByte(before, '\n'),
 				Message: fmt.Sprintf("more than %d brackets are open here", maxDepth), Hint: "is this a config at all?",
 			})
 			return false

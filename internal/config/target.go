@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 )
@@ -128,7 +129,7 @@ func (l *loader) target(b targetBlock) Target {
 		t.Vars = vars
 	}
 	if len(b.Templates) == 0 {
-		l.errorf(b.Range, "add a template block with source and destination", "target %s %s has no template", b.Kind, b.Name)
+		l.fault(explain.ConfigMissing, b.Range, "add a template block with source and destination", "target %s %s has no template", b.Kind, b.Name)
 	}
 	for _, tb := range b.Templates {
 		t.Templates = append(t.Templates, l.template(tb))
@@ -142,7 +143,7 @@ func (l *loader) target(b targetBlock) Target {
 		if near := render.Nearest(b.Kind, known); near != "" {
 			advice = fmt.Sprintf("did you mean %q?", near)
 		}
-		l.errorf(b.Range, advice, "there is no kind of target named %q", b.Kind)
+		l.fault(explain.ConfigUnknown, b.Range, advice, "there is no kind of target named %q", b.Kind)
 		return t
 	}
 	t.Settings = kind()
@@ -201,7 +202,11 @@ func (l *loader) template(b templateBlock) Template {
 	builtin, isBuiltin := strings.CutPrefix(b.Source, "builtin:")
 	switch {
 	case (b.Source == "") == (b.Contents == nil):
-		l.errorf(b.Range, `source = "/path" or "builtin:NAME", or contents = <<EOT`, "a template has either source or contents")
+		code := explain.ConfigMissing
+		if b.Contents != nil {
+			code = explain.ConfigConflict
+		}
+		l.fault(code, b.Range, `source = "/path" or "builtin:NAME", or contents = <<EOT`, "a template has either source or contents")
 	case b.Contents != nil:
 		t.Name, t.Text = fmt.Sprintf("contents for %s", t.Destination), *b.Contents
 	case isBuiltin:
@@ -218,7 +223,7 @@ func (l *loader) template(b templateBlock) Template {
 			if near != "" {
 				advice = fmt.Sprintf("did you mean %q?", "builtin:"+near)
 			}
-			l.errorf(where(b.Body, "source", b.Range), advice, "there is no built-in template %q", builtin)
+			l.fault(explain.ConfigUnknown, where(b.Body, "source", b.Range), advice, "there is no built-in template %q", builtin)
 		}
 		t.Name, t.Text = b.Source, text
 	default:
@@ -272,7 +277,7 @@ func (l *loader) unasked(at hcl.Range, t Target, what, name string, asked []stri
 	if near := render.Nearest(name, asked); near != "" {
 		advice = fmt.Sprintf("did you mean %q?", near)
 	}
-	l.errorf(at, advice, "target %s %s: no template asks for %s %q", t.Kind, t.Name, what, name)
+	l.fault(explain.ConfigUnknown, at, advice, "target %s %s: no template asks for %s %q", t.Kind, t.Name, what, name)
 }
 
 // serviceName is the name in [TAG.]NAME[?…][@…][~…][|…].

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/status"
@@ -59,9 +60,10 @@ func Find(ctx context.Context, dir string) (found []Found, err error) {
 			found = append(found, Found{c, s})
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ECONNREFUSED): // none, or one that was killed
 		case errors.Is(err, fs.ErrPermission):
-			return found, hint.Wrap(fmt.Errorf("%s: %w", dir, fs.ErrPermission), "run it as root, as pgbaton's user, or as a member of the group that the status block of its config names")
+			err := hint.Wrap(fmt.Errorf("%s: %w", dir, fs.ErrPermission), "run it as root, as pgbaton's user, or as a member of the group that the status block of its config names")
+			return found, explain.Mark(err, explain.Forbidden)
 		default:
-			errs = append(errs, fmt.Errorf("the pgbaton that runs does not answer: %w", err))
+			errs = append(errs, explain.Mark(fmt.Errorf("the pgbaton that runs does not answer: %w", err), explain.NoSocket))
 		}
 	}
 	return found, errors.Join(errs...)
@@ -164,6 +166,9 @@ func refusal(code int, content []byte) error {
 	err := Because(codes[code], r.Error)
 	if r.Hint != "" {
 		err = hint.Wrap(err, "%s", r.Hint)
+	}
+	if errors.Is(err, ErrForbidden) {
+		err = explain.Mark(err, explain.Forbidden)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/state"
 )
@@ -47,18 +48,19 @@ func Listen(ctx context.Context, folder state.Folder, group *Group, warn func(er
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("make control socket: %w", err)
+			return nil, explain.Mark(fmt.Errorf("make control socket: %w", err), explain.NoSocket)
 		}
 		l, err := listen(ctx, folder, n, group, lock, warn)
 		if err != nil {
-			return nil, errors.Join(hint.Wrap(fmt.Errorf("make control socket: %w", err), "%s", hint.Of(err)), lock.Close())
+			return nil, errors.Join(explain.Mark(hint.Wrap(fmt.Errorf("make control socket: %w", err), "%s", hint.Of(err)), explain.NoSocket), lock.Close())
 		}
 		if l != nil {
 			return l, nil
 		}
 		_ = lock.Close()
 	}
-	return nil, hint.Wrap(fmt.Errorf("make control socket: %d pgbatons share %s already", most, folder.Dir), "give this one a state_dir of its own")
+	err := hint.Wrap(fmt.Errorf("make control socket: %d pgbatons share %s already", most, folder.Dir), "give this one a state_dir of its own")
+	return nil, explain.Mark(err, explain.NoSocket)
 }
 
 // listen makes the n-th socket. It is nil if somebody answers there all the same, whose

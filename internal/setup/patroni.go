@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 )
 
@@ -66,7 +67,12 @@ var patroniStores = []string{"consul", "etcd", "etcd3", "zookeeper", "exhibitor"
 
 // readPatroni reads a config of Patroni's, JSON included, which is YAML too. w says what
 // of it is known already.
-func readPatroni(path string, w Wish) (patroni, error) {
+func readPatroni(path string, w Wish) (p patroni, err error) {
+	defer func() {
+		if explain.Of(err) == "" {
+			err = explain.Mark(err, explain.PatroniFile)
+		}
+	}()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		err = fmt.Errorf("read patroni's config: %w", err)
@@ -75,7 +81,6 @@ func readPatroni(path string, w Wish) (patroni, error) {
 		}
 		return patroni{}, hint.Wrap(err, "name the file that patroni is started with, or the cluster with -patroni SCOPE")
 	}
-	var p patroni
 	var root yaml.Node
 	if err := errors.Join(yaml.Unmarshal(text, &root), yaml.Unmarshal(text, &p)); err != nil {
 		return p, hint.Wrap(fmt.Errorf("read patroni's config %s: %s", path, strings.ReplaceAll(err.Error(), "\n", " ")), "patroni --validate-config %s says what is wrong with it", path)
@@ -86,8 +91,7 @@ func readPatroni(path string, w Wish) (patroni, error) {
 			"if patroni has it from its environment (PATRONI_CONSUL_HOST), name both: -patroni SCOPE -consul HOST:PORT")
 	}
 	if len(stores) > 0 && !slices.ContainsFunc(stores, func(s *yaml.Node) bool { return s.Value == "consul" }) {
-		return p, hint.Wrap(fmt.Errorf("%s:%d:%d: patroni keeps its keys in %s, which pgbaton can't read yet", path, stores[0].Line, stores[0].Column, stores[0].Value),
-			"pgbaton reads Consul, and a state file: the README says what works, and what does not yet")
+		return p, otherStore(fmt.Errorf("%s:%d:%d: patroni keeps its keys in %s, which pgbaton can't read yet", path, stores[0].Line, stores[0].Column, stores[0].Value))
 	}
 	if p.Scope == "" && w.Scope == "" {
 		return p, hint.Wrap(fmt.Errorf("read patroni's config %s: it names no scope", path),
@@ -97,6 +101,10 @@ func readPatroni(path string, w Wish) (patroni, error) {
 		p.Consul = &patroniStore{} // consul: with nothing below it
 	}
 	return p, nil
+}
+
+func otherStore(err error) error {
+	return explain.Mark(hint.Wrap(err, "pgbaton reads Consul, and a state file: the README says what works, and what does not yet"), explain.OtherStore)
 }
 
 // storesOf are the names of the stores that a config has sections of.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 )
 
@@ -168,12 +169,12 @@ func (f Folder) Lock(name string) (*os.File, error) {
 	}
 	file, err := os.OpenFile(filepath.Join(f.Dir, name+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("lock target: %w", err), "set state_dir to a folder that pgbaton may write")
+		return nil, explain.Mark(hint.Wrap(fmt.Errorf("lock target: %w", err), "set state_dir to a folder that pgbaton may write"), explain.Locked)
 	}
 	switch err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
-		return nil, errors.Join(hint.Wrap(fmt.Errorf("lock target %s: %w", name, ErrLocked),
-			"stop the other one, or give this one a state_dir of its own"), file.Close())
+		err := hint.Wrap(fmt.Errorf("lock target %s: %w", name, ErrLocked), "stop the other one, or give this one a state_dir of its own")
+		return nil, errors.Join(explain.Mark(err, explain.Locked), file.Close())
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("lock target %s: %w", name, err), file.Close())
 	}
@@ -191,7 +192,7 @@ func (f Folder) Make() error {
 		err = f.give()
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return hint.Wrap(fmt.Errorf("make state folder: %w", err), "set state_dir to a folder that pgbaton may write")
+		return explain.Mark(hint.Wrap(fmt.Errorf("make state folder: %w", err), "set state_dir to a folder that pgbaton may write"), explain.Locked)
 	}
 	return nil
 }

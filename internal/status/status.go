@@ -106,6 +106,7 @@ const (
 // Error is what went wrong, and when it is tried again.
 type Error struct {
 	Kind     string    `json:"kind,omitempty"`     // of a target's
+	Code     string    `json:"code,omitempty"`     // as pgbaton explain has it
 	Text     string    `json:"text"`               // in pgbaton's own words
 	Words    string    `json:"words,omitempty"`    // all that is known, in the words of whoever said it; several lines, perhaps
 	Hint     string    `json:"hint,omitempty"`     // what to try next
@@ -181,6 +182,7 @@ const (
 // Alarm is something about a cluster that somebody has to see to.
 type Alarm struct {
 	Kind  string    `json:"kind"`
+	Code  string    `json:"code"` // as pgbaton explain has it
 	Since time.Time `json:"since,omitzero"`
 	Text  string    `json:"text"`
 }
@@ -214,6 +216,7 @@ type Store struct {
 // Stale is data that can't be confirmed: it was true at Since, and is what counts until
 // something newer is known.
 type Stale struct {
+	Code  string    `json:"code"`  // as pgbaton explain has it
 	Since time.Time `json:"since"` // of the oldest
 	Never bool      `json:"never,omitempty"`
 	Query string    `json:"query,omitempty"` // which

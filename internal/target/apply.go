@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/reload"
@@ -36,9 +37,21 @@ type outcome struct {
 	changed []history.File // what was swapped in
 }
 
+// coded is the error of an outcome with a code, if it has none.
+func coded(out outcome) error {
+	switch {
+	case explain.Of(out.err) != "":
+		return out.err
+	case out.committed:
+		return explain.Mark(out.err, explain.NotFollowed)
+	}
+	return explain.Mark(out.err, explain.NotApplied)
+}
+
 // perform runs one action. It is the only place that touches disk and daemon.
-func (l *Loop) perform(ctx context.Context, do Action, w Wanted) outcome {
-	out := outcome{action: do, hash: w.Hash, led: w.Led, wanted: w}
+func (l *Loop) perform(ctx context.Context, do Action, w Wanted) (out outcome) {
+	out = outcome{action: do, hash: w.Hash, led: w.Led, wanted: w}
+	defer func() { out.err = coded(out) }()
 	set, err := render.Stage(w.Files)
 	if err != nil {
 		out.err = err
@@ -174,7 +187,7 @@ func (l *Loop) cutAgain(ctx context.Context, left []reload.Address) {
 			l.log.Info("cut what hung on the leader of before", "how", how)
 			return
 		}
-		l.log.Error("sessions may hang on the leader of before", "error", err, "hint", hint.Of(err))
+		l.log.Error("sessions may hang on the leader of before", "code", explain.Uncut, "error", err, "hint", hint.Of(err))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
 )
@@ -39,6 +40,6 @@ func (l *Loop) runHook(ctx context.Context, cluster string, old, is Led) {
 		"PGBATON_TIMELINE=" + strconv.FormatUint(is.Timeline, 10),
 	}}})
 	if err != nil {
-		l.log.Error("on_leader_change failed", "cluster", cluster, "error", err, "output", strings.TrimSpace(out))
+		l.log.Error("on_leader_change failed", "code", explain.HookFailed, "cluster", cluster, "error", err, "output", strings.TrimSpace(out))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -68,7 +69,7 @@ func (l *Loop) drift(w Wanted, seen map[watcher.Query]uint64, now time.Time) {
 		l.drifted.left = nil
 	case w.Frozen, l.spec.LeaveDrift && !w.Forced:
 		if !slices.Equal(drifts, l.drifted.left) {
-			l.log.Warn("files were changed by somebody else, and stay so until the next change", "files", list(drifts))
+			l.log.Warn("files were changed by somebody else, and stay so until the next change", "code", explain.Drifted, "files", list(drifts))
 		}
 		l.drifted.left = drifts
 	default:
@@ -80,7 +81,7 @@ func (l *Loop) drift(w Wanted, seen map[watcher.Query]uint64, now time.Time) {
 		}
 		l.drifted.repairs++
 		l.drifted.last = now
-		l.log.Warn("files were changed by somebody else, putting them right", "files", list(drifts), "times", l.drifted.repairs)
+		l.log.Warn("files were changed by somebody else, putting them right", "code", explain.Drifted, "files", list(drifts), "times", l.drifted.repairs)
 		l.drifted.repairing = l.done.Followed == w.Hash
 		l.done.Committed = ""
 	}
@@ -112,7 +113,7 @@ func (l *Loop) driftError() error {
 	if len(l.drifted.left) == 0 {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("changed by somebody else: %s", list(l.drifted.left)), "it stays until the next change")
+	return explain.Mark(hint.Wrap(fmt.Errorf("changed by somebody else: %s", list(l.drifted.left)), "it stays until the next change"), explain.Drifted)
 }
 
 func list(drifts []render.Drift) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/render"
 )
@@ -27,8 +28,8 @@ func (l *Loop) guard(w Wanted, set *render.Set) error {
 	for _, f := range set.Files {
 		had, has := l.record.Lines[f.Path], lines(f.Content)
 		if had > fewLines && float64(had-has) > l.spec.MaxRemoval*float64(had) {
-			return hint.Wrap(fmt.Errorf("%s: %w: %d of its %d lines would go, more than max_removal = %v allows", f.Path, ErrGuarded, had-has, had, l.spec.MaxRemoval),
-				"see what the store lacks; if this is meant, pgbaton apply -force")
+			err := fmt.Errorf("%s: %w: %d of its %d lines would go, more than max_removal = %v allows", f.Path, ErrGuarded, had-has, had, l.spec.MaxRemoval)
+			return explain.Mark(hint.Wrap(err, "see what the store lacks; if this is meant, pgbaton apply -force"), explain.Guarded)
 		}
 	}
 	return nil

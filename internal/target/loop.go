@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
@@ -209,7 +210,7 @@ func (l *Loop) start() {
 	}
 	record, err := l.records.Load(l.spec.ID(), paths)
 	if err != nil {
-		l.log.Warn("record lost, the daemon is made to follow again", "error", err)
+		l.log.Warn("record lost, the daemon is made to follow again", "code", explain.RecordLost, "error", err)
 	}
 	if len(record.Pending) > 0 {
 		l.log.Info("rolling forward an interrupted change", "files", len(record.Pending))
@@ -325,7 +326,7 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 			l.log.Info("cut what hung on the leader of before", "how", out.cut)
 		}
 		if out.uncut != nil {
-			l.log.Error("sessions may hang on the leader of before", "error", out.uncut, "hint", hint.Of(out.uncut))
+			l.log.Error("sessions may hang on the leader of before", "code", explain.Uncut, "error", out.uncut, "hint", hint.Of(out.uncut))
 			l.hooks.Go(func() { l.cutAgain(ctx, out.left) })
 		}
 		l.leaderChanged(ctx, before, out.led)

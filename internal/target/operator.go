@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -139,7 +140,7 @@ func (o operator) err() error {
 	if !o.frozen {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("%w %s", ErrFrozen, o.freeze), "pgbaton thaw, or pgbaton apply -force for once")
+	return explain.Mark(hint.Wrap(fmt.Errorf("%w %s", ErrFrozen, o.freeze), "pgbaton thaw, or pgbaton apply -force for once"), explain.Frozen)
 }
 
 // obeyed forgets a Force that has been followed: everything is as it is wanted.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render/funcs"
@@ -71,6 +72,9 @@ func (s State) Standing() Standing {
 
 // WaitingError tells what a target was still waiting for.
 type WaitingError struct{ State State }
+
+// Code is explain's.
+func (e *WaitingError) Code() string { return explain.Waiting }
 
 func (e *WaitingError) Error() string { return e.State.ID + ": waiting for " + e.State.Waiting }
 
@@ -138,6 +142,9 @@ func (l *Loop) trouble(what string, err error, args ...any) {
 	}
 	l.told = text
 	args = append([]any{"error", err}, args...)
+	if code := explain.Of(err); code != "" {
+		args = append(args, "code", code)
+	}
 	if h := hint.Of(err); h != "" {
 		args = append(args, "hint", h)
 	}

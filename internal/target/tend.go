@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/reload"
@@ -163,7 +164,7 @@ func (k *keeper) giveUp(ctx context.Context, h Hold, why, advice string) {
 	k.mu.Lock()
 	k.spent[h.Cluster] = true
 	k.mu.Unlock()
-	k.log.Error("traffic is not held any longer", "cluster", h.Cluster, "reason", why, "hint", advice)
+	k.log.Error("traffic is not held any longer", "code", explain.HoldGivenUp, "cluster", h.Cluster, "reason", why, "hint", advice)
 	k.release(ctx, h, why)
 }
 
@@ -211,7 +212,7 @@ func (k *keeper) finish(r *releasing) {
 	delete(k.releasing, name)
 	if r.err != nil {
 		k.retry[name] = time.Now().Add(5 * tend)
-		k.trouble("traffic stays held", fmt.Errorf("release traffic: %w", r.err))
+		k.trouble("traffic stays held", explain.Mark(fmt.Errorf("release traffic: %w", r.err), explain.StaysHeld))
 		return
 	}
 	delete(k.retry, name)
@@ -249,6 +250,10 @@ func (k *keeper) trouble(what string, err error) {
 	}
 	k.failed[what]++
 	if bits.OnesCount(uint(k.failed[what])) == 1 { //nolint:gosec // it counts from one
-		k.log.Error(what, "error", err, "times", k.failed[what], "hint", hint.Of(err))
+		args := []any{"error", err, "times", k.failed[what], "hint", hint.Of(err)}
+		if code := explain.Of(err); code != "" {
+			args = append(args, "code", code)
+		}
+		k.log.Error(what, args...)
 	}
 }
