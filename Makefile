@@ -8,7 +8,7 @@ LINT    := $(TOOLS)/golangci-lint-2.15.0/golangci-lint
 SBOM    := $(TOOLS)/cyclonedx-gomod-1.10.0/cyclonedx-gomod
 VULN    := $(TOOLS)/govulncheck-1.9.0/govulncheck
 
-.PHONY: help build sbom demo test bench bench-failover chaos storm record lint vuln fuzz tools clean packages
+.PHONY: help build sbom man demo test bench bench-failover chaos storm record lint vuln fuzz tools clean packages
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -18,6 +18,11 @@ build: ## bin/pgbaton, static and stripped
 
 sbom: build $(SBOM) ## bin/pgbaton.cdx.json: what bin/pgbaton is made of, as CycloneDX
 	$(SBOM) bin -json -std -noserial -notimestamp -version $(VERSION) -output bin/pgbaton.cdx.json bin/pgbaton
+
+# Of the day when its source was committed, not of the day when it is made.
+man: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+man: build ## bin/man: a man page for each verb
+	bin/pgbaton docs -man bin/man
 
 demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go alone
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT INT TERM HUP && go build -o "$$dir/pgbaton" ./cmd/pgbaton && "$$dir/pgbaton" demo

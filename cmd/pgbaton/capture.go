@@ -19,7 +19,9 @@ func captureVerb(std stdio) *cobra.Command {
 	var l looking
 	var out string
 	cmd := &cobra.Command{
-		Use:   "capture",
+		Use: "capture",
+		Example: `  # for render -state, diff -state, a bug report
+  pgbaton capture -config pgbaton.hcl -out captured.yaml`,
 		Short: "Write what the templates need from the store as a state file",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

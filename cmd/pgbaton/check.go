@@ -22,7 +22,10 @@ import (
 func checkVerb(std stdio) *cobra.Command {
 	var paths []string
 	cmd := &cobra.Command{
-		Use:   "check",
+		Use: "check",
+		Example: `  pgbaton check -config pgbaton.hcl
+  # every *.hcl and *.json of a folder, merged
+  pgbaton check -config conf.d`,
 		Short: "Find every mistake in config and templates, without a store",
 		Args:  noArgs,
 		RunE:  func(*cobra.Command, []string) error { return checkConfig(std, sources{paths: paths}) },

@@ -32,7 +32,10 @@ func demoVerb(std stdio) *cobra.Command {
 	var moves int
 	var every time.Duration
 	cmd := &cobra.Command{
-		Use:   "demo",
+		Use: "demo",
+		Example: `  # until Ctrl-C
+  pgbaton demo
+  pgbaton demo -moves 2 -every 300ms`,
 		Short: "A simulated cluster whose leader moves, with real templates; needs no server",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

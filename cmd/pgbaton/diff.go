@@ -15,7 +15,10 @@ func diffVerb(std stdio) *cobra.Command {
 	var l looking
 	var secrets bool
 	cmd := &cobra.Command{
-		Use:   "diff",
+		Use: "diff",
+		Example: `  pgbaton diff -config pgbaton.hcl # exit 2
+  # what another state of the store would change
+  pgbaton diff -config pgbaton.hcl -state other.yaml # exit 2`,
 		Short: "Show what would change on disk; exit code 2 if anything would",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -59,12 +59,12 @@ func copied(t *testing.T) string {
 func verbs(t *testing.T) []string {
 	t.Helper()
 	_, out, _ := try(t, "-help")
-	_, out, _ = strings.Cut(out, "Available Commands:\n")
-	out, _, _ = strings.Cut(out, "\n\n")
+	_, out, _ = strings.Cut(out, "\n\n")
+	out, _, _ = strings.Cut(out, "\nFlags:\n")
 	var names []string
-	for line := range strings.Lines(out) {
-		if name := strings.Fields(line)[0]; name != "help" {
-			names = append(names, name)
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+) {2,}\S`).FindAllStringSubmatch(out, -1) {
+		if m[1] != "help" {
+			names = append(names, m[1])
 		}
 	}
 	return names

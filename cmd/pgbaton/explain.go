@@ -15,7 +15,9 @@ import (
 
 func explainVerb(std stdio) *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain [CODE…]",
+		Use: "explain [CODE…]",
+		Example: `  pgbaton explain PGB012
+  pgbaton explain`,
 		Short: "What a code such as PGB012 means, and what to do; all of them without one",
 		Long: `Says what the code of an error means, what pgbaton does meanwhile, and what there is to do. A code stands in brackets behind an error,
 as code= in the log, and as code in the status. Without an argument it lists all codes.`,

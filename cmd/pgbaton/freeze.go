@@ -96,7 +96,11 @@ func freezeVerb(std stdio) *cobra.Command {
 	var limit time.Duration
 	var reason string
 	cmd := &cobra.Command{
-		Use:   "freeze",
+		Use: "freeze",
+		Example: `  # nothing of one target is changed for half an hour
+  pgbaton freeze -config pgbaton.hcl -target app -for 30m -reason maintenance
+  # of all targets, until pgbaton thaw
+  pgbaton freeze -config pgbaton.hcl`,
 		Short: "Change nothing of a target until it is thawed",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -125,7 +129,9 @@ func freezeVerb(std stdio) *cobra.Command {
 func thawVerb(std stdio) *cobra.Command {
 	var to addressed
 	cmd := &cobra.Command{
-		Use:   "thaw",
+		Use: "thaw",
+		Example: `  pgbaton thaw -config pgbaton.hcl -target app
+  pgbaton thaw -config pgbaton.hcl`,
 		Short: "Let a frozen target change again",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -151,7 +157,9 @@ func applyVerb(std stdio) *cobra.Command {
 	var force bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use:   "apply",
+		Use: "apply",
+		Example: `  # what a guard refuses, or a freeze keeps back
+  pgbaton apply -config pgbaton.hcl -target app -force`,
 		Short: "With -force: apply what is wanted now, whatever a freeze or a guard says",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

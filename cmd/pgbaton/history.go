@@ -24,6 +24,10 @@ func historyVerb(std stdio) *cobra.Command {
 	var diff uint64
 	cmd := &cobra.Command{
 		Use:   "history",
+		Example: `  pgbaton history -config pgbaton.hcl
+  pgbaton history -state-dir state -n 5 -target app
+  # what a change changed in the files
+  pgbaton history -config pgbaton.hcl -diff 1`,
 		Short: "What was changed, when and why, and how long each step took",
 		Long: `What was changed, when and why, and how long each step took, in milliseconds: by the
 pgbaton that runs, or, if none does, by the one that ran last.`,

@@ -21,7 +21,9 @@ func holdVerb(std stdio) *cobra.Command {
 	l := looking{}
 	var limit time.Duration
 	cmd := &cobra.Command{
-		Use:   "hold",
+		Use: "hold",
+		Example: `  # the clients of one target wait, a minute at most
+  pgbaton hold -config pgbaton.hcl -target edge -for 1m`,
 		Short: "Keep the clients of a target waiting, by hand",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -104,7 +106,10 @@ func releaseVerb(std stdio) *cobra.Command {
 	var configs []string
 	var dir, name string
 	cmd := &cobra.Command{
-		Use:   "release",
+		Use: "release",
+		Example: `  pgbaton release -config pgbaton.hcl
+  # without a config, as ExecStopPost= of a unit
+  pgbaton release -state-dir state`,
 		Short: "Release held traffic; works without a daemon",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

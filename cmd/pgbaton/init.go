@@ -23,7 +23,11 @@ func initVerb(std stdio) *cobra.Command {
 	var out string
 	var force bool
 	cmd := &cobra.Command{
-		Use:   "init",
+		Use: "init",
+		Example: `  # beside Patroni on Consul, for the pgbouncer of this machine
+  pgbaton init -patroni batman -pgbouncer /etc/pgbouncer -out pgbouncer.hcl
+  # scope, store and TLS as Patroni has them; print it
+  pgbaton init -from-patroni patroni.yml -haproxy /etc/haproxy -out -`,
 		Short: "Write a first config, from what this machine has",
 		Long: `Writes a first config for pgbaton. It looks at Patroni's own config, at the configs of pgbouncer, HAProxy and keepalived, and at
 those of them that run, and says beside each setting whether it was found or guessed. On a terminal it asks for what no flag

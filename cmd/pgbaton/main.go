@@ -55,31 +55,97 @@ func run(ctx context.Context, args []string, std stdio) int {
 	std.secrets = &secret.Keeper{}
 	std.secrets.Learn(strings.Join(os.Environ(), "\n"))
 	std.err = std.secrets.Writer(std.err)
-	root := &cobra.Command{
-		Use:           "pgbaton",
-		Short:         "Keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage(errors.New("name a verb"), cmd.CommandPath())
-		},
+	if out := asTyped(args, std.out); out != nil {
+		defer out.end()
+		std.out = out
 	}
+	root := newRoot(std)
 	root.SetArgs(dashes(verbless(args)))
-	root.SetIn(std.in)
-	root.SetOut(std.out)
-	root.SetErr(std.err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
-	root.AddCommand(
-		initVerb(std), explainVerb(std), runVerb(std), renderVerb(std), diffVerb(std), checkVerb(std), captureVerb(std), demoVerb(std), versionVerb(std),
-		holdVerb(std), releaseVerb(std), guardVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std), statusVerb(std), historyVerb(std), verifyVerb(std), reportVerb(std),
-	)
 	cmd, err := root.ExecuteContextC(ctx)
 	// cobra has no types for these.
 	if err != nil && (strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag")) {
 		err = usage(err, cmd.CommandPath())
 	}
 	return report(std.err, err)
+}
+
+// groups are what the verbs are for, in the order of the overview.
+var groups = []struct {
+	title string
+	verbs func(std stdio) []*cobra.Command
+}{
+	{"To begin:", func(std stdio) []*cobra.Command {
+		return []*cobra.Command{initVerb(std), demoVerb(std), checkVerb(std)}
+	}},
+	{"To see what would be:", func(std stdio) []*cobra.Command {
+		return []*cobra.Command{renderVerb(std), diffVerb(std), captureVerb(std)}
+	}},
+	{"To run:", func(std stdio) []*cobra.Command {
+		return []*cobra.Command{
+			runVerb(std), statusVerb(std), historyVerb(std), verifyVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std),
+			holdVerb(std), releaseVerb(std),
+		}
+	}},
+	{more, func(std stdio) []*cobra.Command { return []*cobra.Command{explainVerb(std), reportVerb(std), versionVerb(std)} }},
+}
+
+const more = "More:"
+
+// newRoot makes the command line.
+func newRoot(std stdio) *cobra.Command {
+	var order []string
+	root := &cobra.Command{
+		Use:   "pgbaton",
+		Short: "Keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL",
+		Long: `pgbaton keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL: it watches the leader of a Patroni cluster, renders
+configs from templates, lets each daemon check them, swaps them in, and makes the daemon follow.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			overview(cmd, order, std.err)
+			return usage(errors.New("name a verb"), cmd.CommandPath())
+		},
+		Example: `  pgbaton init -patroni batman -pgbouncer /etc/pgbouncer -out pgbouncer.hcl
+  pgbaton check -config pgbaton.hcl
+  pgbaton diff -config pgbaton.hcl # exit 2
+  pgbaton run -once -config pgbaton.hcl`,
+		DisableAutoGenTag: true,
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err, cmd.CommandPath()) })
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, verb := range g.verbs(std) {
+			verb.GroupID = g.title
+			root.AddCommand(verb)
+			order = append(order, verb.Name())
+		}
+	}
+	root.AddCommand(guardVerb(std), pagesVerb(std))
+	root.SetHelpCommandGroupID(more)
+	root.SetCompletionCommandGroupID(more)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	completions(root)
+	return root
+}
+
+// overview lists the verbs for whoever names none, in some order.
+func overview(root *cobra.Command, order []string, w io.Writer) {
+	_, _ = fmt.Fprintf(w, "%s.\n", root.Short)
+	colour := coloured(w)
+	for _, g := range root.Groups() {
+		_, _ = fmt.Fprintf(w, "\n%s\n", paint(g.Title, "1", colour))
+		for _, name := range order {
+			if verb, _, err := root.Find([]string{name}); err == nil && verb.GroupID == g.ID {
+				_, _ = fmt.Fprintf(w, "  %-11s %s\n", verb.Name(), verb.Short)
+			}
+		}
+	}
+	_, _ = fmt.Fprintln(w)
 }
 
 // dashes lets long flags be written with one dash, as consul-template's are.

@@ -30,7 +30,11 @@ func renderVerb(std stdio) *cobra.Command {
 	var out string
 	var check bool
 	cmd := &cobra.Command{
-		Use:   "render",
+		Use: "render",
+		Example: `  # from the store
+  pgbaton render -config pgbaton.hcl -target app
+  # in CI: from a captured state, below a folder, checked by the daemons
+  pgbaton render -config pgbaton.hcl -state state.yaml -out rendered -check`,
 		Short: "Render once, to standard output or a folder; never to a destination",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

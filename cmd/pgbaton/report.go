@@ -28,6 +28,8 @@ func reportVerb(std stdio) *cobra.Command {
 	var lines int
 	cmd := &cobra.Command{
 		Use:   "report",
+		Example: `  pgbaton report -config pgbaton.hcl
+  pgbaton report -state-dir state -out report.tar.gz`,
 		Short: "Put all that a bug report needs into one file, without secrets",
 		Long: `Put all that a bug report needs into one tar.gz: the config, the files at its destinations,
 the status, the history and the log of the pgbaton that runs, and what this machine is. Secrets

@@ -42,7 +42,12 @@ func runVerb(std stdio) *cobra.Command {
 	var timeout time.Duration
 	var flags looseFlags
 	cmd := &cobra.Command{
-		Use:   "run",
+		Use: "run",
+		Example: `  # the daemon
+  pgbaton run -config pgbaton.hcl
+  # once, and print instead of writing
+  pgbaton run -once -config pgbaton.hcl
+  pgbaton run -dry -config pgbaton.hcl`,
 		Short: "The daemon: keep every target in sync",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

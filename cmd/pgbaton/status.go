@@ -25,7 +25,10 @@ func statusVerb(std stdio) *cobra.Command {
 	var quiet, watch bool
 	var every time.Duration
 	cmd := &cobra.Command{
-		Use:   "status",
+		Use: "status",
+		Example: `  pgbaton status -config pgbaton.hcl
+  # for a program; the exit code is 1 if not all is well
+  pgbaton status -config pgbaton.hcl -json`,
 		Short: "What the pgbaton that runs is doing",
 		Long: `What the pgbaton that runs is doing. The first line is the verdict; the exit code is 0 if
 all is as it should be, and else 1.`,

@@ -23,6 +23,9 @@ func verifyVerb(std stdio) *cobra.Command {
 	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "verify",
+		Example: `  pgbaton verify -config pgbaton.hcl
+  # after a deployment: until all is well, a minute at most
+  pgbaton verify -config pgbaton.hcl -wait 1m`,
 		Short: "Ask the live daemons what they serve, and compare; exit code 1 if that is another",
 		Long: `Ask the live daemons what they serve, and compare it with the files on disk, and those with
 what is wanted now. Nothing is changed, and no pgbaton need run.`,
