@@ -129,6 +129,9 @@ func TestExamplesCheck(t *testing.T) {
 		if code, _, stderr := try(t, "check", "-config", config); code != exitDone || stderr != "" {
 			t.Errorf("%s: exit code %d: %s", config, code, stderr)
 		}
+		if code, diff, stderr := try(t, "fmt", "-check", "-diff", config); code != exitDone {
+			t.Errorf("%s: exit code %d: %s%s", config, code, diff, stderr)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ type stdio struct {
 const (
 	exitDone    = 0
 	exitFailed  = 1
-	exitChanges = 2  // diff found some
+	exitChanges = 2  // diff, or fmt -check, found some
 	exitConfig  = 3  // the config or a template is bad
 	exitWaiting = 4  // something was still missing at the time limit
 	exitRefused = 5  // a daemon's check refused what was rendered
@@ -75,7 +75,7 @@ var groups = []struct {
 	verbs func(std stdio) []*cobra.Command
 }{
 	{"To begin:", func(std stdio) []*cobra.Command {
-		return []*cobra.Command{initVerb(std), demoVerb(std), checkVerb(std)}
+		return []*cobra.Command{initVerb(std), demoVerb(std), checkVerb(std), fmtVerb(std)}
 	}},
 	{"To see what would be:", func(std stdio) []*cobra.Command {
 		return []*cobra.Command{renderVerb(std), diffVerb(std), captureVerb(std)}

@@ -20,6 +20,7 @@ var advices = []struct{ summary, advice string }{
 	{"Invalid single-argument block", "write a block over several lines: { at the end of its first, } alone in its last"},
 	{"Unterminated template string", `close the text with " in the same line; for more lines write <<EOT`},
 	{"Invalid multi-line string", `close the text with " in the same line; for more lines write <<EOT`},
+	{"Invalid escape sequence", `write a backslash as \\; or take <<EOT, where it is one`},
 	{"Invalid template", "a literal ${ is $${, and %{ is %%{"},
 	{"Variables not allowed", `text stands between quotes: "text"`},
 	{"Function calls not allowed", `text stands between quotes: "text"`},
