@@ -30,13 +30,14 @@ import (
 type setting struct {
 	name     string
 	required bool
+	fallback string // what its tag default says; "" is nothing
 }
 
 func tagged(tag string) (setting, bool) {
 	name, kind, _ := strings.Cut(reflect.StructTag(tag).Get("hcl"), ",")
 	switch kind {
 	case "", "attr", "optional", "block":
-		return setting{name, kind != "optional" && kind != "block"}, name != ""
+		return setting{name, kind != "optional" && kind != "block", reflect.StructTag(tag).Get("default")}, name != ""
 	}
 	return setting{}, false
 }
@@ -124,16 +125,19 @@ func TestDocsSettings(t *testing.T) {
 	sameNames(t, "headings of docs/config.md", slices.Collect(maps.Keys(documented)), slices.Collect(maps.Keys(real)))
 	for heading, list := range real {
 		var have, want []string
-		required := map[string]bool{}
+		required, fallbacks := map[string]bool{}, map[string]string{}
 		for _, s := range list {
 			want = append(want, s.name)
-			required[s.name] = s.required
+			required[s.name], fallbacks[s.name] = s.required, s.fallback
 		}
 		for _, row := range documented[heading].rows {
 			name, kind, fallback := code(row[0]), row[1], row[2]
 			have = append(have, name)
 			if (fallback == "required") != required[name] && kind != "block" {
 				t.Errorf("%s: %s has the default %s, required is %v", heading, name, fallback, required[name])
+			}
+			if kind != "block" && fallback != "required" && strings.ReplaceAll(fallback, "`", "") != fallbacks[name] {
+				t.Errorf("%s: %s has the default %s, its tag says %s", heading, name, fallback, fallbacks[name])
 			}
 			if row[3] == "" {
 				t.Errorf("%s: %s has no meaning", heading, name)

@@ -75,7 +75,7 @@ var groups = []struct {
 	verbs func(std stdio) []*cobra.Command
 }{
 	{"To begin:", func(std stdio) []*cobra.Command {
-		return []*cobra.Command{initVerb(std), demoVerb(std), checkVerb(std), fmtVerb(std)}
+		return []*cobra.Command{initVerb(std), demoVerb(std), checkVerb(std), fmtVerb(std), configVerb(std)}
 	}},
 	{"To see what would be:", func(std stdio) []*cobra.Command {
 		return []*cobra.Command{renderVerb(std), diffVerb(std), captureVerb(std)}

@@ -31,35 +31,35 @@ type Cluster struct {
 
 // MemberAPI is how the REST servers of a cluster's members are asked.
 type MemberAPI struct {
-	User         string `hcl:"user,optional"`
-	PasswordFile string `hcl:"password_file,optional"`
-	CAFile       string `hcl:"ca_file,optional"`
-	CertFile     string `hcl:"cert_file,optional"`
-	KeyFile      string `hcl:"key_file,optional"`
-	Insecure     bool   `hcl:"insecure,optional"`
+	User         string `hcl:"user,optional" default:"none"`
+	PasswordFile string `hcl:"password_file,optional" default:"none"`
+	CAFile       string `hcl:"ca_file,optional" default:"the system's"`
+	CertFile     string `hcl:"cert_file,optional" default:"none"`
+	KeyFile      string `hcl:"key_file,optional" default:"cert_file"`
+	Insecure     bool   `hcl:"insecure,optional" default:"false"`
 }
 
 // MemberSQL is how the members' PostgreSQL servers are logged in to.
 type MemberSQL struct {
-	User         string `hcl:"user,optional"`
-	Database     string `hcl:"database,optional"`
-	PasswordFile string `hcl:"password_file,optional"`
-	SSLMode      string `hcl:"sslmode,optional"`
-	CAFile       string `hcl:"ca_file,optional"`
-	CertFile     string `hcl:"cert_file,optional"`
-	KeyFile      string `hcl:"key_file,optional"`
+	User         string `hcl:"user,optional" default:"\"postgres\""`
+	Database     string `hcl:"database,optional" default:"\"postgres\""`
+	PasswordFile string `hcl:"password_file,optional" default:"none"`
+	SSLMode      string `hcl:"sslmode,optional" default:"\"prefer\""`
+	CAFile       string `hcl:"ca_file,optional" default:"none"`
+	CertFile     string `hcl:"cert_file,optional" default:"none"`
+	KeyFile      string `hcl:"key_file,optional" default:"none"`
 }
 
 type clusterBlock struct {
 	Kind        string     `hcl:"kind,label"`
 	Name        string     `hcl:"name,label"`
-	Scope       string     `hcl:"scope,optional"`      // "" is the block's name
-	Namespace   string     `hcl:"namespace,optional"`  // "" is service
-	Datacenter  string     `hcl:"datacenter,optional"` // "" is the store's own
-	Group       *int       `hcl:"group,optional"`      // of Citus; 0 is the coordinator
-	Confirm     []string   `hcl:"confirm,optional"`    // nil is ways, "none" left out
-	HoldTimeout string     `hcl:"hold_timeout,optional"`
-	EarlyHold   *bool      `hcl:"early_hold,optional"` // nil is true
+	Scope       string     `hcl:"scope,optional" default:"the block's name"`                       // "" is the block's name
+	Namespace   string     `hcl:"namespace,optional" default:"\"service\""`                        // "" is service
+	Datacenter  string     `hcl:"datacenter,optional" default:"the store's"`                       // "" is the store's own
+	Group       *int       `hcl:"group,optional" default:"none"`                                   // of Citus; 0 is the coordinator
+	Confirm     []string   `hcl:"confirm,optional" default:"[\"patroni-api\", \"sql\", \"role\"]"` // nil is ways, "none" left out
+	HoldTimeout string     `hcl:"hold_timeout,optional" default:"\"auto\""`
+	EarlyHold   *bool      `hcl:"early_hold,optional" default:"true"` // nil is true
 	API         *MemberAPI `hcl:"api,block"`
 	SQL         *MemberSQL `hcl:"sql,block"`
 	Body        hcl.Body   `hcl:",body"`

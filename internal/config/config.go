@@ -119,20 +119,7 @@ type Extra struct {
 // names, merged. If it returns Problems that are Fatal, the Config is nil.
 func Load(paths []string, o Options) (*Config, Problems) {
 	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins}
-	var files []*hcl.File
-	var first []*hcl.File
-	for _, path := range paths {
-		files = append(files, l.parse(path)...)
-	}
-	for _, e := range o.Extra {
-		into := &files
-		if e.First {
-			into = &first
-		}
-		*into = append(*into, l.parseExtra(e))
-	}
-	files = append(first, files...)
-	files = slices.DeleteFunc(files, func(f *hcl.File) bool { return f == nil })
+	files := l.files(paths, o.Extra)
 	var config *Config
 	if !l.problems.Fatal() {
 		config = l.decode(firstOf(paths, o.Extra), layers(files))
@@ -143,11 +130,27 @@ func Load(paths []string, o Options) (*Config, Problems) {
 	return config, l.problems
 }
 
+// files parses configs, in the order in which they count.
+func (l *loader) files(paths []string, extra []Extra) []*hcl.File {
+	var first, files []*hcl.File
+	for _, path := range paths {
+		files = append(files, l.parse(path)...)
+	}
+	for _, e := range extra {
+		into := &files
+		if e.First {
+			into = &first
+		}
+		*into = append(*into, l.parseExtra(e))
+	}
+	return slices.DeleteFunc(append(first, files...), func(f *hcl.File) bool { return f == nil })
+}
+
 // top is what stands at the top level beside the store.
 type top struct {
-	LogLevel  string         `hcl:"log_level,optional"`
-	LogFormat string         `hcl:"log_format,optional"`
-	StateDir  string         `hcl:"state_dir,optional"`
+	LogLevel  string         `hcl:"log_level,optional" default:"\"info\""`
+	LogFormat string         `hcl:"log_format,optional" default:"by the output"`
+	StateDir  string         `hcl:"state_dir,optional" default:"by the user"`
 	Clusters  []clusterBlock `hcl:"cluster,block"`
 	Targets   []targetBlock  `hcl:"target,block"`
 	Status    []statusBlock  `hcl:"status,block"`
@@ -156,16 +159,16 @@ type top struct {
 	Loose        []looseBlock       `hcl:"template,block"`
 	Wait         []waitBlock        `hcl:"wait,block"`
 	Delimiters   []delimitersBlock  `hcl:"default_delimiters,block"`
-	PIDFile      string             `hcl:"pid_file,optional"`
-	FatalErrors  *bool              `hcl:"template_error_fatal,optional"`
+	PIDFile      string             `hcl:"pid_file,optional" default:"none"`
+	FatalErrors  *bool              `hcl:"template_error_fatal,optional" default:"false"`
 	Exec         []execBlock        `hcl:"exec,block"`
 	Syslog       []syslogBlock      `hcl:"syslog,block"`
 	LogFile      []logFileBlock     `hcl:"log_file,block"`
 	Deduplicate  []deduplicateBlock `hcl:"deduplicate,block"`
-	KillSignal   string             `hcl:"kill_signal,optional"`
-	ReloadSignal string             `hcl:"reload_signal,optional"`
-	MaxStale     string             `hcl:"max_stale,optional"`
-	QueryWait    string             `hcl:"block_query_wait,optional"`
+	KillSignal   string             `hcl:"kill_signal,optional" default:"none"`
+	ReloadSignal string             `hcl:"reload_signal,optional" default:"\"SIGHUP\""`
+	MaxStale     string             `hcl:"max_stale,optional" default:"none"`
+	QueryWait    string             `hcl:"block_query_wait,optional" default:"none"`
 }
 
 func (l *loader) decode(first string, body hcl.Body) *Config {

@@ -25,22 +25,22 @@ const LooseKind = "template"
 
 // looseBlock is a template block at the top level.
 type looseBlock struct {
-	Source      string     `hcl:"source,optional"`
-	Contents    *string    `hcl:"contents,optional"`
+	Source      string     `hcl:"source,optional" default:"none"`
+	Contents    *string    `hcl:"contents,optional" default:"none"`
 	Destination string     `hcl:"destination"`
-	Command     cty.Value  `hcl:"command,optional"`
-	Timeout     string     `hcl:"command_timeout,optional"`
-	Perms       string     `hcl:"perms,optional"`
-	User        string     `hcl:"user,optional"`
-	Group       string     `hcl:"group,optional"`
-	MakeDirs    *bool      `hcl:"create_dest_dirs,optional"` // nil is true
-	Backup      bool       `hcl:"backup,optional"`
-	Strict      bool       `hcl:"error_on_missing_key,optional"`
-	Fatal       *bool      `hcl:"error_fatal,optional"`
-	Left        string     `hcl:"left_delimiter,optional"`
-	Right       string     `hcl:"right_delimiter,optional"`
-	Denied      []string   `hcl:"function_denylist,optional"`
-	Sandbox     string     `hcl:"sandbox_path,optional"`
+	Command     cty.Value  `hcl:"command,optional" default:"none"`
+	Timeout     string     `hcl:"command_timeout,optional" default:"\"30s\""`
+	Perms       string     `hcl:"perms,optional" default:"those of the file, else \"0644\""`
+	User        string     `hcl:"user,optional" default:"that of the file, else pgbaton's"`
+	Group       string     `hcl:"group,optional" default:"that of the file, else pgbaton's"`
+	MakeDirs    *bool      `hcl:"create_dest_dirs,optional" default:"true"` // nil is true
+	Backup      bool       `hcl:"backup,optional" default:"false"`
+	Strict      bool       `hcl:"error_on_missing_key,optional" default:"false"`
+	Fatal       *bool      `hcl:"error_fatal,optional" default:"false"`
+	Left        string     `hcl:"left_delimiter,optional" default:"\"{{\""`
+	Right       string     `hcl:"right_delimiter,optional" default:"\"}}\""`
+	Denied      []string   `hcl:"function_denylist,optional" default:"none"`
+	Sandbox     string     `hcl:"sandbox_path,optional" default:"none"`
 	Wait        *waitBlock `hcl:"wait,block"`
 	Exec        *execBlock `hcl:"exec,block"`
 	Body        hcl.Body   `hcl:",body"`
@@ -49,8 +49,8 @@ type looseBlock struct {
 
 // delimiters is the block default_delimiters.
 type delimitersBlock struct {
-	Left  string `hcl:"left,optional"`
-	Right string `hcl:"right,optional"`
+	Left  string `hcl:"left,optional" default:"\"{{\""`
+	Right string `hcl:"right,optional" default:"\"}}\""`
 }
 
 // sharing are targets with one command.

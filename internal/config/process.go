@@ -18,46 +18,46 @@ import (
 
 // execBlock is a child process; in a template block, its command.
 type execBlock struct {
-	Command      cty.Value `hcl:"command,optional"`
-	Enabled      *bool     `hcl:"enabled,optional"` // nil is true
-	ReloadSignal string    `hcl:"reload_signal,optional"`
-	KillSignal   string    `hcl:"kill_signal,optional"`
-	KillTimeout  string    `hcl:"kill_timeout,optional"`
-	Splay        string    `hcl:"splay,optional"`
-	Timeout      string    `hcl:"timeout,optional"`
+	Command      cty.Value `hcl:"command,optional" default:"none"`
+	Enabled      *bool     `hcl:"enabled,optional" default:"true"` // nil is true
+	ReloadSignal string    `hcl:"reload_signal,optional" default:"none"`
+	KillSignal   string    `hcl:"kill_signal,optional" default:"\"SIGTERM\""`
+	KillTimeout  string    `hcl:"kill_timeout,optional" default:"\"30s\""`
+	Splay        string    `hcl:"splay,optional" default:"\"0s\""`
+	Timeout      string    `hcl:"timeout,optional" default:"\"30s\""`
 	Env          *envBlock `hcl:"env,block"`
 	Body         hcl.Body  `hcl:",body"`
 	Range        hcl.Range `hcl:",def_range"`
 }
 
 type envBlock struct {
-	Pristine bool     `hcl:"pristine,optional"`
-	Custom   []string `hcl:"custom,optional"`
-	Allow    []string `hcl:"allowlist,optional"`
-	Deny     []string `hcl:"denylist,optional"`
+	Pristine bool     `hcl:"pristine,optional" default:"false"`
+	Custom   []string `hcl:"custom,optional" default:"none"`
+	Allow    []string `hcl:"allowlist,optional" default:"all"`
+	Deny     []string `hcl:"denylist,optional" default:"none"`
 }
 
 type syslogBlock struct {
-	Enabled  *bool  `hcl:"enabled,optional"` // nil is true
-	Facility string `hcl:"facility,optional"`
-	Name     string `hcl:"name,optional"`
+	Enabled  *bool  `hcl:"enabled,optional" default:"true"` // nil is true
+	Facility string `hcl:"facility,optional" default:"\"LOCAL0\""`
+	Name     string `hcl:"name,optional" default:"\"pgbaton\""`
 }
 
 type logFileBlock struct {
-	Path     string    `hcl:"path,optional"`
-	Bytes    int64     `hcl:"log_rotate_bytes,optional"`
-	Duration string    `hcl:"log_rotate_duration,optional"`
-	MaxFiles int       `hcl:"log_rotate_max_files,optional"`
+	Path     string    `hcl:"path,optional" default:"none"`
+	Bytes    int64     `hcl:"log_rotate_bytes,optional" default:"no limit"`
+	Duration string    `hcl:"log_rotate_duration,optional" default:"\"24h\""`
+	MaxFiles int       `hcl:"log_rotate_max_files,optional" default:"all"`
 	Body     hcl.Body  `hcl:",body"`
 	Range    hcl.Range `hcl:",def_range"`
 }
 
 type deduplicateBlock struct {
-	Enabled   bool      `hcl:"enabled,optional"`
-	Prefix    string    `hcl:"prefix,optional"`
-	TTL       string    `hcl:"ttl,optional"`
-	MaxStale  string    `hcl:"max_stale,optional"`
-	QueryWait string    `hcl:"block_query_wait,optional"`
+	Enabled   bool      `hcl:"enabled,optional" default:"false"`
+	Prefix    string    `hcl:"prefix,optional" default:"none"`
+	TTL       string    `hcl:"ttl,optional" default:"none"`
+	MaxStale  string    `hcl:"max_stale,optional" default:"none"`
+	QueryWait string    `hcl:"block_query_wait,optional" default:"none"`
 	Range     hcl.Range `hcl:",def_range"`
 }
 

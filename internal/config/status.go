@@ -15,8 +15,8 @@ type Status struct {
 }
 
 type statusBlock struct {
-	Listen *string   `hcl:"listen,optional"` // nil is the default
-	Group  string    `hcl:"group,optional"`
+	Listen *string   `hcl:"listen,optional" default:"\"127.0.0.1:9479\""` // nil is the default
+	Group  string    `hcl:"group,optional" default:"none"`
 	Body   hcl.Body  `hcl:",body"`
 	Range  hcl.Range `hcl:",def_range"`
 }

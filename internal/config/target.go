@@ -57,41 +57,41 @@ type targetBlock struct {
 	Kind         string          `hcl:"kind,label"`
 	Name         string          `hcl:"name,label"`
 	Templates    []templateBlock `hcl:"template,block"`
-	Vars         cty.Value       `hcl:"vars,optional"`
-	Minimum      map[string]int  `hcl:"minimum,optional"`
+	Vars         cty.Value       `hcl:"vars,optional" default:"none"`
+	Minimum      map[string]int  `hcl:"minimum,optional" default:"1 for each"`
 	Wait         *waitBlock      `hcl:"wait,block"`
-	Check        []string        `hcl:"check,optional"`
-	CheckTimeout string          `hcl:"check_timeout,optional"`
-	CheckNetwork *bool           `hcl:"check_network,optional"` // nil: as the kind has it
-	CheckEnv     []string        `hcl:"check_env,optional"`
-	Hold         bool            `hcl:"hold,optional"`
-	Drift        string          `hcl:"drift,optional"`
-	MaxRemoval   *float64        `hcl:"max_removal,optional"`
-	OnChange     []string        `hcl:"on_leader_change,optional"`
+	Check        []string        `hcl:"check,optional" default:"none"`
+	CheckTimeout string          `hcl:"check_timeout,optional" default:"\"30s\""`
+	CheckNetwork *bool           `hcl:"check_network,optional" default:"by the kind"` // nil: as the kind has it
+	CheckEnv     []string        `hcl:"check_env,optional" default:"none"`
+	Hold         bool            `hcl:"hold,optional" default:"false"`
+	Drift        string          `hcl:"drift,optional" default:"\"repair\""`
+	MaxRemoval   *float64        `hcl:"max_removal,optional" default:"none"`
+	OnChange     []string        `hcl:"on_leader_change,optional" default:"none"`
 	Rest         hcl.Body        `hcl:",remain"`
 	Body         hcl.Body        `hcl:",body"`
 	Range        hcl.Range       `hcl:",def_range"`
 }
 
 type waitBlock struct {
-	Enabled *bool     `hcl:"enabled,optional"` // nil is true
-	Min     string    `hcl:"min,optional"`
-	Max     string    `hcl:"max,optional"`
+	Enabled *bool     `hcl:"enabled,optional" default:"true"` // nil is true
+	Min     string    `hcl:"min,optional" default:"\"0s\""`
+	Max     string    `hcl:"max,optional" default:"no limit"`
 	Body    hcl.Body  `hcl:",body"`
 	Range   hcl.Range `hcl:",def_range"`
 }
 
 type templateBlock struct {
-	Source      string    `hcl:"source,optional"`
-	Contents    *string   `hcl:"contents,optional"`
+	Source      string    `hcl:"source,optional" default:"none"`
+	Contents    *string   `hcl:"contents,optional" default:"none"`
 	Destination string    `hcl:"destination"`
-	Perms       string    `hcl:"perms,optional"`
-	User        string    `hcl:"user,optional"`
-	Group       string    `hcl:"group,optional"`
-	MakeDirs    bool      `hcl:"create_dest_dirs,optional"`
-	Backup      bool      `hcl:"backup,optional"`
-	Left        string    `hcl:"left_delimiter,optional"`
-	Right       string    `hcl:"right_delimiter,optional"`
+	Perms       string    `hcl:"perms,optional" default:"those of the file, else \"0644\""`
+	User        string    `hcl:"user,optional" default:"that of the file, else pgbaton's; pgbaton's in the place of root, where it may not give a file to root"`
+	Group       string    `hcl:"group,optional" default:"that of the file, else pgbaton's; pgbaton's in the place of root's likewise, if perms is set or lets no group in"`
+	MakeDirs    bool      `hcl:"create_dest_dirs,optional" default:"false"`
+	Backup      bool      `hcl:"backup,optional" default:"false"`
+	Left        string    `hcl:"left_delimiter,optional" default:"\"{{\""`
+	Right       string    `hcl:"right_delimiter,optional" default:"\"}}\""`
 	Body        hcl.Body  `hcl:",body"`
 	Range       hcl.Range `hcl:",def_range"`
 }

@@ -28,13 +28,13 @@ type Config struct {
 	Container string `hcl:"container"`
 
 	// Socket is the engine's unix socket. Empty: /var/run/docker.sock.
-	Socket string `hcl:"socket,optional"`
+	Socket string `hcl:"socket,optional" default:"\"/var/run/docker.sock\""`
 
 	// Signal is a name, with or without SIG in front, or a number. Empty: HUP.
-	Signal string `hcl:"signal,optional"`
+	Signal string `hcl:"signal,optional" default:"\"HUP\""`
 
 	// Timeout ends the request. Empty: "10s".
-	Timeout string `hcl:"timeout,optional"`
+	Timeout string `hcl:"timeout,optional" default:"\"10s\""`
 }
 
 type daemon struct {

@@ -23,7 +23,7 @@ type Config struct {
 	Command []string `hcl:"command"`
 
 	// Timeout ends the command. Empty: "30s".
-	Timeout string `hcl:"timeout,optional"`
+	Timeout string `hcl:"timeout,optional" default:"\"30s\""`
 
 	// Env is what the command gets of pgbaton's environment, and more.
 	Env proc.Environment

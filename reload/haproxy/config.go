@@ -19,18 +19,18 @@ import (
 type Config struct {
 	// MasterSocket is the path of the master's socket, haproxy's option -S.
 	// Empty: PIDFile is used.
-	MasterSocket string `hcl:"master_socket,optional"`
+	MasterSocket string `hcl:"master_socket,optional" default:"none"`
 
 	// PIDFile is where the master's process ID is, haproxy's option -p. Empty:
 	// MasterSocket is used, which can see more.
-	PIDFile string `hcl:"pid_file,optional"`
+	PIDFile string `hcl:"pid_file,optional" default:"none"`
 
 	// Binary does the check, and is the name that the process in PIDFile has to
 	// have. Empty: "haproxy".
-	Binary string `hcl:"binary,optional"`
+	Binary string `hcl:"binary,optional" default:"\"haproxy\""`
 
 	// Timeout ends a check, and the wait for a reload. Empty: "10s".
-	Timeout string `hcl:"timeout,optional"`
+	Timeout string `hcl:"timeout,optional" default:"\"10s\""`
 }
 
 type daemon struct {

@@ -15,14 +15,14 @@ import (
 type Config struct {
 	// PIDFile is where the parent process's ID is, keepalived's option -p.
 	// Empty: /run/keepalived.pid.
-	PIDFile string `hcl:"pid_file,optional"`
+	PIDFile string `hcl:"pid_file,optional" default:"\"/run/keepalived.pid\""`
 
 	// Binary does the check, and is the name that the process in PIDFile may
 	// have, beside "keepalived". Empty: "keepalived".
-	Binary string `hcl:"binary,optional"`
+	Binary string `hcl:"binary,optional" default:"\"keepalived\""`
 
 	// Timeout ends a check. Empty: "10s".
-	Timeout string `hcl:"timeout,optional"`
+	Timeout string `hcl:"timeout,optional" default:"\"10s\""`
 }
 
 type daemon struct {

@@ -20,40 +20,40 @@ import (
 type Config struct {
 	// Socket is the directory of the admin console's unix socket. Empty, with
 	// Host and Consoles empty too: /var/run/postgresql.
-	Socket string `hcl:"socket,optional"`
+	Socket string `hcl:"socket,optional" default:"\"/var/run/postgresql\""`
 
 	// Host is where the console is reached over TCP instead. Empty: the socket.
-	Host string `hcl:"host,optional"`
+	Host string `hcl:"host,optional" default:"none"`
 
 	// Port belongs to Socket or Host. Zero: 6432.
-	Port int `hcl:"port,optional"`
+	Port int `hcl:"port,optional" default:"6432"`
 
 	// Consoles names several, each "DIRECTORY:PORT" or "HOST:PORT", where
 	// so_reuseport runs several processes. It excludes Socket, Host and Port.
-	Consoles []string `hcl:"consoles,optional"`
+	Consoles []string `hcl:"consoles,optional" default:"none"`
 
 	// User logs in to the console. Empty: "pgbouncer", who needs no password on
 	// the unix socket if pgbaton runs as the same system user as pgbouncer.
-	User string `hcl:"user,optional"`
+	User string `hcl:"user,optional" default:"\"pgbouncer\""`
 
 	// PasswordFile holds User's password in its first line; it is read at each
 	// login. Empty: no password.
-	PasswordFile string `hcl:"password_file,optional"`
+	PasswordFile string `hcl:"password_file,optional" default:"none"`
 
 	// ConfigFile is what pgbouncer was started with, if that is not the
 	// target's first file but includes it. Empty: the target's first file.
-	ConfigFile string `hcl:"config_file,optional"`
+	ConfigFile string `hcl:"config_file,optional" default:"the first template"`
 
 	// Binary does the dry run. Empty: "pgbouncer".
-	Binary string `hcl:"binary,optional"`
+	Binary string `hcl:"binary,optional" default:"\"pgbouncer\""`
 
 	// CheckUser is who the dry run becomes if pgbaton is root. Empty: the owner
 	// of the main file unless that is root, else postgres if there is one, else
 	// nobody. Without effect if pgbaton is not root.
-	CheckUser string `hcl:"check_user,optional"`
+	CheckUser string `hcl:"check_user,optional" default:"the owner of the main file, or postgres"`
 
 	// Timeout ends a dry run, and a console that does not answer. Empty: "10s".
-	Timeout string `hcl:"timeout,optional"`
+	Timeout string `hcl:"timeout,optional" default:"\"10s\""`
 }
 
 type daemon struct {

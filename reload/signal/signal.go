@@ -24,11 +24,11 @@ type Config struct {
 	PIDFile string `hcl:"pid_file"`
 
 	// Signal is a name, with or without SIG in front, or a number. Empty: HUP.
-	Signal string `hcl:"signal,optional"`
+	Signal string `hcl:"signal,optional" default:"\"HUP\""`
 
 	// Process is the name that the daemon has in /proc/PID/comm. Empty: any,
 	// as long as the PID file is not much older than the process.
-	Process string `hcl:"process,optional"`
+	Process string `hcl:"process,optional" default:"any"`
 }
 
 type daemon struct {

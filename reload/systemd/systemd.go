@@ -22,10 +22,10 @@ type Config struct {
 	Unit string `hcl:"unit"`
 
 	// Action is "reload", "restart" or "reload-or-restart". Empty: "reload".
-	Action string `hcl:"action,optional"`
+	Action string `hcl:"action,optional" default:"\"reload\""`
 
 	// Timeout ends the wait for systemd's job, not the job. Empty: "30s".
-	Timeout string `hcl:"timeout,optional"`
+	Timeout string `hcl:"timeout,optional" default:"\"30s\""`
 }
 
 type daemon struct {

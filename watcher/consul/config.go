@@ -26,20 +26,20 @@ import (
 // Config is the consul block. Zero fields take Consul's own environment
 // variables (CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, …), then its defaults.
 type Config struct {
-	Address    string `hcl:"address,optional"`    // host:port, http(s)://host:port or unix:///path; "" is 127.0.0.1:8500
-	Token      string `hcl:"token,optional"`      // ACL token
-	TokenFile  string `hcl:"token_file,optional"` // a file with the token, read again when it changes
-	Datacenter string `hcl:"datacenter,optional"` // "" is the agent's own
-	Auth       *Auth  `hcl:"auth,block"`          // nil is no basic authentication
-	SSL        *SSL   `hcl:"ssl,block"`           // nil is plain HTTP, unless the address says https
-	Namespace  string `hcl:"namespace,optional"`  // "" is the token's own
-	Partition  string `hcl:"partition,optional"`  // "" is the agent's own
-	Wait       string `hcl:"block_query_wait,optional"`
+	Address    string `hcl:"address,optional" default:"\"127.0.0.1:8500\"" env:"CONSUL_HTTP_ADDR"` // host:port, http(s)://host:port or unix:///path; "" is 127.0.0.1:8500
+	Token      string `hcl:"token,optional" default:"none" env:"CONSUL_HTTP_TOKEN"`                // ACL token
+	TokenFile  string `hcl:"token_file,optional" default:"none" env:"CONSUL_HTTP_TOKEN_FILE"`      // a file with the token, read again when it changes
+	Datacenter string `hcl:"datacenter,optional" default:"the agent's"`                            // "" is the agent's own
+	Auth       *Auth  `hcl:"auth,block"`                                                           // nil is no basic authentication
+	SSL        *SSL   `hcl:"ssl,block"`                                                            // nil is plain HTTP, unless the address says https
+	Namespace  string `hcl:"namespace,optional" default:"the token's" env:"CONSUL_NAMESPACE"`      // "" is the token's own
+	Partition  string `hcl:"partition,optional" default:"the agent's" env:"CONSUL_PARTITION"`      // "" is the agent's own
+	Wait       string `hcl:"block_query_wait,optional" default:"\"1m\""`
 
 	// MaxConnections is how many connections to the agent are open at the same time,
 	// as far as it lies with us; 0 is 100. More queries than that are watched several
 	// at a time. With TLS queries share connections, and it has no effect.
-	MaxConnections int `hcl:"max_connections,optional"`
+	MaxConnections int `hcl:"max_connections,optional" default:"100"`
 
 	// consul-template's, without an effect: pgbaton never gives up, waits two
 	// seconds at most before it tries again, and tunes its own connections.
@@ -49,21 +49,21 @@ type Config struct {
 
 // Retry is how consul-template tries again.
 type Retry struct {
-	Enabled    *bool  `hcl:"enabled,optional"`
-	Attempts   *int   `hcl:"attempts,optional"`
-	Backoff    string `hcl:"backoff,optional"`
-	MaxBackoff string `hcl:"max_backoff,optional"`
+	Enabled    *bool  `hcl:"enabled,optional" default:"none"`
+	Attempts   *int   `hcl:"attempts,optional" default:"none"`
+	Backoff    string `hcl:"backoff,optional" default:"none"`
+	MaxBackoff string `hcl:"max_backoff,optional" default:"none"`
 }
 
 // Transport is how consul-template connects.
 type Transport struct {
-	DialKeepAlive       string `hcl:"dial_keep_alive,optional"`
-	DialTimeout         string `hcl:"dial_timeout,optional"`
-	DisableKeepAlives   *bool  `hcl:"disable_keep_alives,optional"`
-	IdleConnTimeout     string `hcl:"idle_conn_timeout,optional"`
-	MaxIdleConns        *int   `hcl:"max_idle_conns,optional"`
-	MaxIdleConnsPerHost *int   `hcl:"max_idle_conns_per_host,optional"`
-	TLSHandshakeTimeout string `hcl:"tls_handshake_timeout,optional"`
+	DialKeepAlive       string `hcl:"dial_keep_alive,optional" default:"none"`
+	DialTimeout         string `hcl:"dial_timeout,optional" default:"none"`
+	DisableKeepAlives   *bool  `hcl:"disable_keep_alives,optional" default:"none"`
+	IdleConnTimeout     string `hcl:"idle_conn_timeout,optional" default:"none"`
+	MaxIdleConns        *int   `hcl:"max_idle_conns,optional" default:"none"`
+	MaxIdleConnsPerHost *int   `hcl:"max_idle_conns_per_host,optional" default:"none"`
+	TLSHandshakeTimeout string `hcl:"tls_handshake_timeout,optional" default:"none"`
 }
 
 // QueryWait sets how long Consul may hold a query, unless the block does.
@@ -101,22 +101,22 @@ func (c *Config) Environment() []string {
 
 // Auth is HTTP basic authentication.
 type Auth struct {
-	Enabled  *bool  `hcl:"enabled,optional"` // nil is true: the block is there
-	Username string `hcl:"username,optional"`
-	Password string `hcl:"password,optional"`
+	Enabled  *bool  `hcl:"enabled,optional" default:"true"` // nil is true: the block is there
+	Username string `hcl:"username,optional" default:"none"`
+	Password string `hcl:"password,optional" default:"none" env:"CONSUL_HTTP_AUTH"`
 }
 
 func (a *Auth) on() bool { return a != nil && (a.Enabled == nil || *a.Enabled) }
 
 // SSL is the TLS of the connection.
 type SSL struct {
-	Enabled    *bool  `hcl:"enabled,optional"` // nil is true: the block is there
-	Verify     *bool  `hcl:"verify,optional"`  // nil is true
-	Cert       string `hcl:"cert,optional"`
-	Key        string `hcl:"key,optional"`
-	CACert     string `hcl:"ca_cert,optional"`
-	CAPath     string `hcl:"ca_path,optional"`
-	ServerName string `hcl:"server_name,optional"`
+	Enabled    *bool  `hcl:"enabled,optional" default:"true" env:"CONSUL_HTTP_SSL"`       // nil is true: the block is there
+	Verify     *bool  `hcl:"verify,optional" default:"true" env:"CONSUL_HTTP_SSL_VERIFY"` // nil is true
+	Cert       string `hcl:"cert,optional" default:"none" env:"CONSUL_CLIENT_CERT"`
+	Key        string `hcl:"key,optional" default:"none" env:"CONSUL_CLIENT_KEY"`
+	CACert     string `hcl:"ca_cert,optional" default:"the system's" env:"CONSUL_CACERT"`
+	CAPath     string `hcl:"ca_path,optional" default:"none" env:"CONSUL_CAPATH"`
+	ServerName string `hcl:"server_name,optional" default:"from the address" env:"CONSUL_TLS_SERVER_NAME"`
 }
 
 func (s *SSL) on() bool { return s != nil && (s.Enabled == nil || *s.Enabled) }
