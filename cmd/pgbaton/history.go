@@ -23,7 +23,7 @@ func historyVerb(std stdio) *cobra.Command {
 	var count int
 	var diff uint64
 	cmd := &cobra.Command{
-		Use:   "history",
+		Use: "history",
 		Example: `  pgbaton history -config pgbaton.hcl
   pgbaton history -state-dir state -n 5 -target app
   # what a change changed in the files

@@ -86,7 +86,9 @@ var groups = []struct {
 			holdVerb(std), releaseVerb(std),
 		}
 	}},
-	{more, func(std stdio) []*cobra.Command { return []*cobra.Command{explainVerb(std), reportVerb(std), versionVerb(std)} }},
+	{more, func(std stdio) []*cobra.Command {
+		return []*cobra.Command{explainVerb(std), reportVerb(std), versionVerb(std)}
+	}},
 }
 
 const more = "More:"

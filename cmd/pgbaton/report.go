@@ -27,7 +27,7 @@ func reportVerb(std stdio) *cobra.Command {
 	var out, unit string
 	var lines int
 	cmd := &cobra.Command{
-		Use:   "report",
+		Use: "report",
 		Example: `  pgbaton report -config pgbaton.hcl
   pgbaton report -state-dir state -out report.tar.gz`,
 		Short: "Put all that a bug report needs into one file, without secrets",

@@ -22,7 +22,7 @@ func verifyVerb(std stdio) *cobra.Command {
 	var as format
 	var wait time.Duration
 	cmd := &cobra.Command{
-		Use:   "verify",
+		Use: "verify",
 		Example: `  pgbaton verify -config pgbaton.hcl
   # after a deployment: until all is well, a minute at most
   pgbaton verify -config pgbaton.hcl -wait 1m`,
