@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +21,7 @@ import (
 func configVerb(std stdio) *cobra.Command {
 	var from sources
 	var flags looseFlags
-	var asJSON bool
+	var as format
 	cmd := &cobra.Command{
 		Use: "config",
 		Example: `  # all that counts, and where it comes from
@@ -38,16 +40,16 @@ where it comes from. It takes the flags of run. Secrets are hidden.`,
 			if len(from.paths)+len(from.extra) == 0 {
 				return usage(errors.New("name a config with -config, or a template with -template"), cmd.CommandPath())
 			}
-			return showConfig(std, from, asJSON)
+			return showConfig(std, from, as)
 		},
 	}
 	cmd.Flags().StringArrayVar(&from.paths, "config", nil, "config `file` or folder; may be repeated")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "a list of settings, as JSON")
+	as.bind(cmd)
 	flags.bind(cmd)
 	return cmd
 }
 
-func showConfig(std stdio, from sources, asJSON bool) error {
+func showConfig(std stdio, from sources, as format) error {
 	c, problems := load(from)
 	if problems.Fatal() {
 		return problems
@@ -57,15 +59,21 @@ func showConfig(std stdio, from sources, asJSON bool) error {
 	if problems.Fatal() {
 		return problems
 	}
-	text := settingsText(whole, coloured(std.out))
-	if asJSON {
-		list, err := json.MarshalIndent(settingsList(whole, nil), "", "  ")
-		if err != nil {
+	var text bytes.Buffer
+	switch as {
+	case asPretty:
+		text.WriteString(settingsText(whole, coloured(std.out)))
+	case asTSV:
+		row(&text, "block", "name", "value", "source")
+		for _, s := range settingsList(whole, nil) {
+			row(&text, strings.Join(s.Block, " "), s.Name, cmp.Or(s.Words, string(s.Value)), s.Source)
+		}
+	default:
+		if err := as.encode(&text, settingsList(whole, nil)); err != nil {
 			return err
 		}
-		text = string(list) + "\n"
 	}
-	_, err := io.WriteString(std.out, std.secrets.Hide(text))
+	_, err := io.WriteString(std.out, std.secrets.Hide(text.String()))
 	return err
 }
 

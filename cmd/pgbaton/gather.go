@@ -24,8 +24,10 @@ type rendered struct {
 }
 
 // gather waits until every target is complete, and touches nothing. It is the
-// daemon's own way to what is wanted.
-func gather(ctx context.Context, a *assembly, limit time.Duration) ([]rendered, error) {
+// daemon's own way to what is wanted. Who watches p sees what is waited for.
+func gather(ctx context.Context, a *assembly, limit time.Duration, p *progress) ([]rendered, error) {
+	waits := awaited{texts: make([]string, len(a.specs))}
+	defer p.during(func() string { return a.secrets.Hide(waits.String()) })()
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	watching, stop := context.WithCancel(ctx)
@@ -39,7 +41,7 @@ func gather(ctx context.Context, a *assembly, limit time.Duration) ([]rendered, 
 		source := target.NewSource(spec, a.watcher.Subscribe())
 		sources.Go(func() error {
 			defer source.Close()
-			out[i], errs[i] = complete(limited, spec, source)
+			out[i], errs[i] = complete(limited, spec, source, func(text string) { waits.set(i, text) })
 			return nil
 		})
 	}
@@ -48,7 +50,9 @@ func gather(ctx context.Context, a *assembly, limit time.Duration) ([]rendered, 
 	return out, errors.Join(append(errs, g.Wait())...)
 }
 
-func complete(ctx context.Context, spec target.Spec, source *target.Source) (rendered, error) {
+// complete waits until a target is complete, and tells what it waits for meanwhile.
+func complete(ctx context.Context, spec target.Spec, source *target.Source, tell func(string)) (rendered, error) {
+	defer tell("")
 	for {
 		w := source.Update(ctx, time.Now())
 		if w.Err != nil {
@@ -57,6 +61,7 @@ func complete(ctx context.Context, spec target.Spec, source *target.Source) (ren
 		if len(w.Waiting) == 0 && w.Hash != "" {
 			return rendered{spec, w, source.Asked()}, nil
 		}
+		tell(w.WaitingFor())
 		select {
 		case <-source.Changed():
 		case <-ctx.Done():
@@ -116,7 +121,7 @@ func (l looking) look(ctx context.Context, std stdio, use func(context.Context, 
 	if err := only(a, l.target); err != nil {
 		return err
 	}
-	targets, err := gather(ctx, a, l.timeout)
+	targets, err := gather(ctx, a, l.timeout, std.progress)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,9 @@ func newLogger(c *config.Config, std stdio) hclog.InterceptLogger {
 		JSONFormat: c.LogFormat == "json", TimeFormat: time.RFC3339Nano,
 	}
 	if c.LogFormat == "" && isTerminal(std.err) {
-		o.Color = hclog.ForceColor
+		if coloured(std.err) {
+			o.Color = hclog.ForceColor
+		}
 		o.TimeFormat = "15:04:05.000"
 	}
 	return hclog.NewInterceptLogger(o)

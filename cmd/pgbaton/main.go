@@ -36,6 +36,7 @@ type stdio struct {
 	in       io.Reader
 	out, err io.Writer
 	secrets  *secret.Keeper // what err does not show
+	progress *progress      // the last line of err, if a person looks
 	recent   *recent        // keeps the last of the daemon's log; nil is nobody
 }
 
@@ -54,6 +55,9 @@ const (
 func run(ctx context.Context, args []string, std stdio) int {
 	std.secrets = &secret.Keeper{}
 	std.secrets.Learn(strings.Join(os.Environ(), "\n"))
+	if std.progress = newProgress(std.err); std.progress != nil {
+		std.err = std.progress
+	}
 	std.err = std.secrets.Writer(std.err)
 	if out := asTyped(args, std.out); out != nil {
 		defer out.end()
@@ -220,6 +224,9 @@ func report(w io.Writer, err error) int {
 	if code == exitChanges || errors.Is(err, errShown) {
 		return code
 	}
+	if isTerminal(w) {
+		defer explained(w, err)
+	}
 	for _, one := range flatten(err) {
 		_, _ = fmt.Fprintf(w, "pgbaton: %v", one)
 		if code := explain.Of(one); code != "" {
@@ -234,6 +241,13 @@ func report(w io.Writer, err error) int {
 		}
 	}
 	return code
+}
+
+// explained tells whoever looks what the code behind an error is for.
+func explained(w io.Writer, err error) {
+	if code := explain.Of(err); code != "" && code != explain.Usage {
+		_, _ = fmt.Fprintln(w, paint("pgbaton explain "+code+" says more", "2", coloured(w)))
+	}
 }
 
 // flatten lists the errors that were joined.

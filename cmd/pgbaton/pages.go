@@ -86,7 +86,7 @@ func writeMan(root *cobra.Command, dir string) error {
 // commandsPage is docs/commands.md.
 func commandsPage(root *cobra.Command) string {
 	var b strings.Builder
-	b.WriteString("# Commands\n\n" + root.Long + "\n\nFlags take one dash or two. `go test ./cmd/pgbaton -run TestDocsCommandsPage -update` writes this page.\n")
+	b.WriteString("# Commands\n\n" + root.Long + "\n\nFlags take one dash or two. On a terminal there are colours, unless `NO_COLOR` is set, and a last line that\nsays what is waited for; elsewhere neither. `go test ./cmd/pgbaton -run TestDocsCommandsPage -update` writes this page.\n")
 	for _, verb := range documented(root)[1:] {
 		if verb.HasSubCommands() {
 			continue // its own say it all

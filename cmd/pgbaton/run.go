@@ -113,15 +113,19 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 	defer cancel()
 	// One target's trouble is no reason to leave the others undone.
 	errs := make([]error, len(a.specs))
+	list := make([]*target.Loop, len(a.specs))
 	var loops sync.WaitGroup
 	for i, spec := range a.specs {
 		loop := target.NewLoop(spec, a.watcher.Subscribe(), target.Records{Folder: state.Folder{Dir: c.StateDir}}, log, nil)
 		if force {
 			loop.Force()
 		}
+		list[i] = loop
 		loops.Go(func() { errs[i] = named(spec, loop.Once(limited)) })
 	}
+	shown := std.progress.during(func() string { return std.secrets.Hide(underWay(list)) })
 	loops.Wait()
+	shown()
 	// What a killed daemon held is over: nobody here would look after it.
 	for _, spec := range a.specs {
 		if names, err := releaseFile(ctx, state.Folder{Dir: c.StateDir}, target.HeldPrefix+spec.ID(), log); err != nil || len(names) > 0 {
@@ -134,6 +138,20 @@ func runOnce(ctx context.Context, std stdio, from sources, timeout time.Duration
 		return err
 	}
 	return runChild(ctx, childOf(c.Exec))
+}
+
+// underWay is what targets wait for, or that they are being applied.
+func underWay(loops []*target.Loop) string {
+	var texts []string
+	for _, l := range loops {
+		switch s := l.State(); {
+		case s.Waiting != "":
+			texts = append(texts, s.Waiting)
+		case !s.InSync:
+			texts = append(texts, s.ID+" is checked and applied")
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 // runChild runs the child process to its end, or ours.

@@ -10,7 +10,11 @@ import (
 
 // isTerminal says whether what is written comes to a terminal, or what is read from one.
 func isTerminal(stream any) bool {
-	if through, ok := stream.(interface{ Unwrap() io.Writer }); ok {
+	for {
+		through, ok := stream.(interface{ Unwrap() io.Writer })
+		if !ok {
+			break
+		}
 		stream = through.Unwrap()
 	}
 	f, ok := stream.(*os.File)
