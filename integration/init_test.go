@@ -12,7 +12,7 @@ import (
 )
 
 // TestInitForARealCluster: what pgbaton init makes of Patroni's own config, and of the
-// pgbouncer that runs, brings that pgbouncer to whoever leads.
+// pgbouncer and the HAProxy that run, brings those to whoever leads.
 func TestInitForARealCluster(t *testing.T) {
 	consul := servertest.Consul(t)
 	c := servertest.Patroni(t, consul, 2)
@@ -38,6 +38,32 @@ pool_mode = transaction
 	session := through(port)
 	session.landsOn(t, c.Members[0])
 
+	cfg, ports, admin := filepath.Join(dir, "haproxy.cfg"), servertest.FreePorts(t, 2), c.Members[0]
+	servertest.File(t, cfg, fmt.Sprintf(`global
+  stats socket %[1]s/admin.sock
+defaults
+  mode tcp
+  timeout connect 1s
+  timeout client 1m
+  timeout server 1m
+listen primary
+  bind 127.0.0.1:%[2]d
+  option httpchk GET /primary
+  server pg1 127.0.0.1:%[4]d check port %[5]d
+listen replicas
+  bind 127.0.0.1:%[3]d
+  option httpchk GET /replica
+  server pg1 127.0.0.1:%[4]d check port %[5]d
+`, dir, ports[0], ports[1], admin.Port, admin.RESTPort), 0o640)
+	if out, err := exec.Command("chown", "postgres:", cfg).CombinedOutput(); err != nil {
+		t.Fatalf("chown: %v: %s", err, out)
+	}
+	haproxy := exec.Command(servertest.Need(t, "haproxy"), "-W", "-S", filepath.Join(dir, "master.sock"), "-f", cfg)
+	haproxy.Dir = dir
+	servertest.AsPostgres(t, haproxy)
+	balancer := servertest.Start(t, haproxy)
+	through(ports[0]).landsOn(t, c.Members[0])
+
 	asPostgres := func(args ...string) string {
 		t.Helper()
 		cmd := exec.Command(binary, args...)
@@ -50,7 +76,7 @@ pool_mode = transaction
 		}
 		return string(out)
 	}
-	said := asPostgres("init", "-from-patroni", c.Members[0].Config(), "-pgbouncer", dir)
+	said := asPostgres("init", "-from-patroni", c.Members[0].Config(), "-pgbouncer", dir, "-haproxy", dir)
 	if strings.Contains(said, "to do:") {
 		t.Errorf("nothing is to be done by hand here, but:\n%s", said)
 	}
@@ -62,8 +88,10 @@ pool_mode = transaction
 	for _, want := range []string{
 		fmt.Sprintf("scope = %q # from %s", c.Scope, c.Members[0].Config()), fmt.Sprintf("address = %q", consul.Addr),
 		"whom the pgbouncer that runs is", "hold = true",
+		fmt.Sprintf("read_write_port = %d # from", ports[0]), fmt.Sprintf("read_only_port = %d # from", ports[1]),
+		fmt.Sprintf("master_socket = %q # that of the haproxy that runs", filepath.Join(dir, "master.sock")),
 	} {
-		if !strings.Contains(string(text), want) {
+		if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), want) { // whatever stands below each other
 			t.Errorf("the config has no %q:\n%s", want, text)
 		}
 	}
@@ -73,7 +101,8 @@ pool_mode = transaction
 	c.Switchover(t, next)
 	asPostgres("run", "-once", "-config", config)
 	session.landsOn(t, next)
-	if pooler.Exited() {
-		t.Error("pgbouncer was restarted: it has to follow by itself")
+	through(ports[0]).landsOn(t, next)
+	if pooler.Exited() || balancer.Exited() {
+		t.Error("pgbouncer or haproxy was restarted: they have to follow by themselves")
 	}
 }

@@ -49,12 +49,21 @@ func (m *maker) haproxy() error {
 	}
 	add("read_write_port", present.ReadWrite, literal(present.ReadWrite))
 	add("read_only_port", present.ReadOnly, literal(present.ReadOnly))
+	add("listen_address", present.Address, present.Address)
+	add("log", present.Log, present.Log)
 	add("stats_socket", present.StatsSocket, present.StatsSocket)
 	add("stats_listen", present.StatsListen, present.StatsListen)
 	add("user", present.User, present.User)
 	add("group", present.Group, present.Group)
 	if found && present.ReadWrite > 0 && present.ReadOnly == 0 {
 		vars.add("read_only_port", 0, path+" has no port for the replicas")
+	}
+	socket, why := m.masterSocket(path)
+	if found && present.Log == "" {
+		vars.add("log", "", path+" does not say")
+	}
+	if _, err := os.Stat(filepath.Dir(known["stats_socket"].fallback)); found && present.StatsSocket == "" && err != nil {
+		vars.add("stats_socket", filepath.Join(filepath.Dir(socket), "admin.sock"), "guessed: beside the master socket")
 	}
 	if found && present.User == "" {
 		vars.add("user", "", path+" does not say")
@@ -65,7 +74,6 @@ func (m *maker) haproxy() error {
 		m.need("%s has %d sections (listen, frontend, backend) that are not of this cluster, and that are not carried over: put them into the var extra, or into a second file of haproxy's", path, present.Others)
 	}
 
-	socket, why := m.masterSocket(path)
 	m.gap()
 	m.set("master_socket", socket, why)
 	m.set("hold", true, "new sessions wait while the leader changes, instead of failing")

@@ -146,6 +146,5 @@ func (s *patroniStore) secure() bool { return strings.HasPrefix(s.address(), "ht
 
 // unverified says whether Consul's certificate is not looked at.
 func (s *patroniStore) unverified() bool {
-	var verify bool
-	return s.Verify.Kind == yaml.ScalarNode && s.Verify.Decode(&verify) == nil && !verify
+	return slices.Contains([]string{"false", "off", "no", "0"}, strings.ToLower(s.Verify.Value))
 }

@@ -14,6 +14,8 @@ import (
 type Present struct {
 	ReadWrite   int    // the port whose servers are asked GET /primary, or what means the same to Patroni
 	ReadOnly    int    // the port whose servers are asked GET /replica, or the like
+	Address     string // where ReadWrite listens; "" is everywhere
+	Log         string // target and facility
 	StatsSocket string // the socket of the runtime API
 	StatsListen string // ADDRESS:PORT of the page with statistics
 	User, Group string // whom the workers become
@@ -57,6 +59,8 @@ func (s *section) line(p *Present, words []string) {
 	switch {
 	case s.kind == "global" && len(words) > 2 && words[0] == "stats" && words[1] == "socket":
 		p.StatsSocket = words[2]
+	case s.kind == "global" && len(words) > 1 && words[0] == "log":
+		p.Log = strings.Join(words[1:], " ")
 	case s.kind == "global" && len(words) > 1 && words[0] == "user":
 		p.User = words[1]
 	case s.kind == "global" && len(words) > 1 && words[0] == "group":
@@ -80,14 +84,16 @@ func (s *section) close(p *Present) {
 	if s.kind != "listen" && s.kind != "frontend" && s.kind != "backend" {
 		return
 	}
-	port := 0
+	port, host := 0, ""
 	if len(s.binds) > 0 {
-		_, text, _ := net.SplitHostPort(s.binds[0])
+		var text string
+		host, text, _ = net.SplitHostPort(s.binds[0])
 		port, _ = strconv.Atoi(text)
 	}
 	switch s.asks {
 	case "/", "/primary", "/master", "/leader", "/read-write":
 		p.ReadWrite = port
+		p.Address = strings.TrimPrefix(host, "*")
 		return
 	case "/replica", "/read-only", "/async", "/asynchronous", "/sync", "/synchronous":
 		p.ReadOnly = port

@@ -1,0 +1,88 @@
+package setup
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pgbaton/pgbaton/internal/explain"
+	"github.com/pgbaton/pgbaton/templates"
+)
+
+// from makes a config from a text of Patroni's.
+func from(t *testing.T, patroni string, w Wish) (Config, error) {
+	t.Helper()
+	dir := t.TempDir()
+	w.PatroniFile = filepath.Join(dir, "patroni.yml")
+	if w.PgBouncer == "" {
+		w.PgBouncer = filepath.Join(dir, "pgbouncer.ini")
+	}
+	if err := os.WriteFile(w.PatroniFile, []byte(patroni), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Make(w)
+}
+
+func TestConsulOfPatroni(t *testing.T) {
+	for section, want := range map[string]string{
+		"consul:":                                           `address = "127.0.0.1:8500"`,
+		"consul: {host: consul.example}":                    `address = "consul.example:8500"`,
+		"consul: {host: 'a:8600'}":                          `address = "a:8600"`,
+		"consul: {host: a, port: 8600}":                     `address = "a:8600"`,
+		"consul: {url: 'https://a:8501'}":                   `address = "https://a:8501"`,
+		"consul: {host: '[::1]:8500'}":                      `address = "[::1]:8500"`,
+		"consul: {host: a, scheme: https, verify: 'false'}": `verify = false`,
+		"consul: {host: a, scheme: https, verify: true}":    `ssl {`,
+		`{"consul": {"host": "a"}, "scope": "json"}`:        `scope = "json"`,
+	} {
+		text := section
+		if !strings.HasPrefix(text, "{") {
+			text = "scope: batman\n" + section + "\n"
+		}
+		c, err := from(t, text, Wish{})
+		flat := strings.Join(strings.Fields(c.Text), " ")
+		if err != nil || !strings.Contains(flat, want) {
+			t.Errorf("%s: no %q, %v:\n%s", section, want, err, c.Text)
+		}
+	}
+}
+
+func TestPatroniThatIsNone(t *testing.T) {
+	for text, want := range map[string]string{
+		"scope: a\nzookeeper: {hosts: b}\n": explain.OtherStore,
+		"scope: a\nkubernetes: {}\n":        explain.OtherStore,
+		"scope: a\n":                        explain.PatroniFile,
+		"- a list\n":                        explain.PatroniFile,
+		"\t":                                explain.PatroniFile,
+	} {
+		if _, err := from(t, text, Wish{}); explain.Of(err) != want {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+	// What is known from elsewhere need not stand there.
+	if c, err := from(t, "name: pg1\n", Wish{Scope: "batman", Consul: "a:1"}); err != nil || !strings.Contains(c.Text, `"batman"`) {
+		t.Errorf("%v: %s", err, c.Text)
+	}
+}
+
+// The settings of pgbouncer's own that init speaks of are vars of the template.
+func TestDefaultsAreVars(t *testing.T) {
+	vars := varsOf("pgbouncer.ini")
+	for name := range bouncerDefaults {
+		if _, has := vars[name]; !has {
+			t.Errorf("%s is no var", name)
+		}
+	}
+	text, _ := templates.Text("pgbouncer.ini")
+	for name, value := range bouncerFixed {
+		if !strings.Contains(text, "\n"+name+" = "+value+"\n") {
+			t.Errorf("the template does not say %s = %s", name, value)
+		}
+	}
+	for template, least := range map[string]int{"pgbouncer.ini": 40, "haproxy.cfg": 20, "keepalived.conf": 20} {
+		if n := len(varsOf(template)); n < least {
+			t.Errorf("%s has %d vars", template, n)
+		}
+	}
+}
