@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgbaton/pgbaton/internal/baton"
@@ -58,7 +59,7 @@ func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.L
 	learn(c, secrets)
 	store, err := c.Store.Settings.Open()
 	if err != nil {
-		return nil, err
+		return nil, placed(c.Store.Range, err)
 	}
 	a := &assembly{config: c, store: store, local: file.NewLocal(), secrets: secrets}
 	if owners {
@@ -90,6 +91,15 @@ func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.L
 		a.specs = append(a.specs, spec)
 	}
 	return a, nil
+}
+
+// placed is an error about a place of the config, if it has one. A config that only
+// this machine can't use is no bad one: the exit code stays that of a failure.
+func placed(at hcl.Range, err error) error {
+	if at.Filename == "" {
+		return err
+	}
+	return &exitError{exitFailed, config.Problems{config.At(at, err)}}
 }
 
 // run watches what the targets need, until ctx ends.
@@ -168,7 +178,8 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 		}
 		if err != nil {
 			if owners {
-				return target.Spec{}, hint.Wrap(fmt.Errorf("target %s %s: %w", t.Kind, t.Name, err), "create it, or correct user and group in the template block")
+				err = hint.Wrap(fmt.Errorf("target %s %s: %w", t.Kind, t.Name, err), "create it, or correct user and group in the template block")
+				return target.Spec{}, placed(tmpl.Range, err)
 			}
 		}
 		s.Templates = append(s.Templates, target.Template{

@@ -399,7 +399,11 @@ func (d *daemon) reload(ctx context.Context, from sources) {
 	a, err := assemble(c, true, d.secrets, d.log)
 	if err != nil {
 		d.shown.refuse("what it names can't be opened; the log says what")
-		d.log.Error("config refused, the old one stays", "code", explain.ConfigRefused, "error", err, "hint", hint.Of(err))
+		args := []any{"code", explain.ConfigRefused, "error", err, "hint", hint.Of(err)}
+		if errors.As(err, &problems) && len(problems) > 0 {
+			args = []any{"code", explain.ConfigRefused, "error", problems[0].Message, "place", problems[0].Place(), "hint", problems[0].Hint}
+		}
+		d.log.Error("config refused, the old one stays", args...)
 		return
 	}
 	d.shown.keep()

@@ -130,5 +130,5 @@ func advice(d *hcl.Diagnostic) string {
 	case strings.Contains(detail, "string required"), strings.Contains(detail, "string is required"):
 		return `write a text, as in "value"`
 	}
-	return "docs/config.md has every setting, with its kind and an example"
+	return lookItUp
 }

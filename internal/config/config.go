@@ -43,6 +43,7 @@ type Config struct {
 type Store struct {
 	Kind     string
 	Settings StoreSettings
+	Range    hcl.Range // of its block; zero without one
 }
 
 // Environment is how programs and consul-template's templates find the store,
@@ -260,10 +261,10 @@ func (l *loader) store(content *hcl.BodyContent, stores []string, c *Config) {
 		if r, ok := settings.(Resolver); ok {
 			r.Resolve(folder(b.DefRange))
 		}
-		c.Store = Store{b.Type, settings}
+		c.Store = Store{b.Type, settings, b.DefRange}
 	}
 	if used == nil {
-		c.Store = Store{"consul", l.kinds.Stores["consul"]()}
+		c.Store = Store{Kind: "consul", Settings: l.kinds.Stores["consul"]()}
 	}
 }
 

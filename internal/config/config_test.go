@@ -206,7 +206,7 @@ func TestMistakes(t *testing.T) {
 		"unused minimum":  {target("  minimum = { wbe = 2 }"), "6:3", `no template asks for service "wbe"`, "its templates ask for none"},
 		"kind's setting":  {target("  soket = \"x\""), "6:3", "Unsupported argument", `did you mean "socket"?`},
 		"common setting":  {target("  minimun = {}"), "6:3", "Unsupported argument", `did you mean "minimum"?`},
-		"kind says no":    {target("  socket = \"bad\""), "1:1", "read socket: it is bad", "take a good one"},
+		"kind says no":    {target("  socket = \"bad\""), "6:3", "read socket: it is bad", "take a good one"},
 		"type":            {target("  check = 5"), "6:11", "list of string required", ""},
 		"template's word": {strings.Replace(target(""), "contents ", "content  ", 1), "3:5", "Unsupported argument", `did you mean "contents"?`},
 	} {

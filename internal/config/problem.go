@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -88,8 +90,33 @@ func TemplateProblem(err error) Problem {
 func (l *loader) at(r hcl.Range, err error) {
 	l.add(Problem{
 		File: r.Filename, Line: r.Start.Line, Column: r.Start.Column,
-		Message: err.Error(), Text: l.line(r), Hint: hint.Of(err), Code: cmp.Or(explain.Of(err), explain.ConfigValue),
+		Message: err.Error(), Text: l.line(r), Hint: cmp.Or(hint.Of(err), lookItUp), Code: cmp.Or(explain.Of(err), explain.ConfigValue),
 	})
+}
+
+// lookItUp is what to try where nothing else is known.
+const lookItUp = "docs/config.md has every setting, with its kind and an example"
+
+// At is an error about a place of a config that was loaded, as a problem.
+func At(r hcl.Range, err error) Problem {
+	p := Problem{
+		File: r.Filename, Line: r.Start.Line, Column: r.Start.Column,
+		Message: err.Error(), Hint: cmp.Or(hint.Of(err), lookItUp), Code: cmp.Or(explain.Of(err), explain.ConfigValue),
+	}
+	text, _ := os.ReadFile(r.Filename)
+	if lines := strings.Split(string(text), "\n"); p.Line > 0 && p.Line <= len(lines) {
+		p.Text = lines[p.Line-1]
+	}
+	return p
+}
+
+// settingOf is the place of the setting that an error of a kind begins with, as in "read
+// port: …", or of its block.
+func settingOf(body hcl.Body, block hcl.Range, err error) hcl.Range {
+	if m := regexp.MustCompile(`^read (\w+)`).FindStringSubmatch(err.Error()); m != nil {
+		return where(body, m[1], block)
+	}
+	return block
 }
 
 // where is the place of an attribute, or of its block if it isn't there.

@@ -157,7 +157,7 @@ func (l *loader) target(b targetBlock) Target {
 	}
 	daemon, err := t.Settings.Daemon(hclog.NewNullLogger())
 	if err != nil {
-		l.at(b.Range, err)
+		l.at(settingOf(b.Body, b.Range, err), err)
 		return t
 	}
 	l.confine(b, t, daemon)
