@@ -277,7 +277,7 @@ func TestOperatorsByTheirUsers(t *testing.T) {
 		{"root", &syscall.Credential{}, true, "by root, via sudo by alice since", ""},
 		{"postgres", &postgres, true, "by postgres since", ""},
 		{"a member", &syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{group}}, true, "by nobody since", ""},
-		{"a stranger", &syscall.Credential{Uid: nobody, Gid: nobody}, false, "", "permission denied\nhint: run it as root, as pgbaton's user, or as a member of the group"},
+		{"a stranger", &syscall.Credential{Uid: nobody, Gid: nobody}, false, "", "permission denied (PGB053)\nhint: run it as root, as pgbaton's user, or as a member of the group"},
 		{"postgres's group", &syscall.Credential{Uid: nobody, Gid: postgres.Gid}, false, "", "permission denied"},
 	} {
 		out, err := as(c.cred, "status")
@@ -314,7 +314,7 @@ func TestOperatorsByTheirUsers(t *testing.T) {
 	})
 	for _, verb := range [][]string{{"freeze"}, {"apply", "-force"}} {
 		out, err := as(own, verb...)
-		if want := "exec.app: not allowed: nobody may look, but change nothing; root and postgres may\nhint: "; err == nil || !strings.Contains(out, want) {
+		if want := "exec.app: not allowed: nobody may look, but change nothing; root and postgres may (PGB053)\nhint: "; err == nil || !strings.Contains(out, want) {
 			t.Errorf("%v: %v\n%s", verb, err, out)
 		}
 	}
