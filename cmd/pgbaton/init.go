@@ -31,7 +31,7 @@ func initVerb(std stdio) *cobra.Command {
 		Short: "Write a first config, from what this machine has",
 		Long: `Writes a first config for pgbaton. It looks at Patroni's own config, at the configs of pgbouncer, HAProxy and keepalived, and at
 those of them that run, and says beside each setting whether it was found or guessed. On a terminal it asks for what no flag
-says. Passwords are never copied: it says which file is to hold them. It changes nothing but the file that it writes.`,
+says; elsewhere it takes the daemons whose configs are where Debian's packages have them. Passwords are never copied: it says which file is to hold them. It changes nothing but the file that it writes.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settle(cmd, std, &wish); err != nil {

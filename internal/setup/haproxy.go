@@ -74,6 +74,9 @@ func (m *maker) haproxy() error {
 		m.need("%s has %d sections (listen, frontend, backend) that are not of this cluster, and that are not carried over: put them into the var extra, or into a second file of haproxy's", path, present.Others)
 	}
 
+	if m.User != "root" && ownerOf(socket) != m.User && !sharedWith(socket, m.User) {
+		m.need("the user %s has to be able to use HAProxy's master socket: -S %s,mode,660,group,%s in EXTRAOPTS of /etc/default/haproxy", m.User, socket, groupOf(m.User))
+	}
 	m.gap()
 	m.set("master_socket", socket, why)
 	m.set("hold", true, "new sessions wait while the leader changes, instead of failing")

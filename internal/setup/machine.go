@@ -107,9 +107,10 @@ func interfaceOf(address string) string {
 	return ""
 }
 
-// sharedWith says whether a user may write a folder by way of its group, or as anybody.
-func sharedWith(dir, name string) bool {
-	info, err := os.Stat(dir)
+// sharedWith says whether a user may write a folder, or use a socket, by way of its group
+// or as anybody.
+func sharedWith(path, name string) bool {
+	info, err := os.Stat(path)
 	if err != nil {
 		return false
 	}

@@ -15,7 +15,7 @@ type Present struct {
 	ReadWrite   int    // the port whose servers are asked GET /primary, or what means the same to Patroni
 	ReadOnly    int    // the port whose servers are asked GET /replica, or the like
 	Address     string // where ReadWrite listens; "" is everywhere
-	Log         string // target and facility
+	Log         string // target and facility, the first of them
 	StatsSocket string // the socket of the runtime API
 	StatsListen string // ADDRESS:PORT of the page with statistics
 	User, Group string // whom the workers become
@@ -60,7 +60,7 @@ func (s *section) line(p *Present, words []string) {
 	case s.kind == "global" && len(words) > 2 && words[0] == "stats" && words[1] == "socket":
 		p.StatsSocket = words[2]
 	case s.kind == "global" && len(words) > 1 && words[0] == "log":
-		p.Log = strings.Join(words[1:], " ")
+		p.Log = cmp.Or(p.Log, strings.Join(words[1:], " "))
 	case s.kind == "global" && len(words) > 1 && words[0] == "user":
 		p.User = words[1]
 	case s.kind == "global" && len(words) > 1 && words[0] == "group":

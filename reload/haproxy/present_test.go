@@ -32,6 +32,7 @@ listen batman
 		{"two ports", `
 global
   log /dev/log local0 notice # loud
+  log /dev/log local1
   user haproxy
   group haproxy
   stats socket /run/haproxy/admin.sock mode 660 level admin
