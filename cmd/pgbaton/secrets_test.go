@@ -191,16 +191,6 @@ cluster "patroni" "main" {
     password_file = "sql"
   }
 }
-target "pgbouncer" "edge" {
-  template {
-    destination = "pgbouncer.ini"
-    contents    = "[databases]\na = host={{ (cluster \"main\").Leader.Host }} password={{ key \"app/db_password\" }}\n[pgbouncer]\nauth_type = any\n"
-  }
-  socket        = "DIR"
-  user          = "ops"
-  password_file = "console"
-  hold          = true
-}
 target "exec" "refused" {
   template {
     destination = "users"
@@ -215,6 +205,16 @@ target "exec" "fails" {
     contents    = "PGPASSWORD=\"{{ key \"app/db_password\" }}\""
   }
   command = ["sh", "-c", "cat $PGBATON_DESTINATION; exit 1"]
+}
+target "pgbouncer" "edge" {
+  template {
+    destination = "pgbouncer.ini"
+    contents    = "[databases]\na = host={{ (cluster \"main\").Leader.Host }} password={{ key \"app/db_password\" }}\n[pgbouncer]\nauth_type = any\n"
+  }
+  socket        = "DIR"
+  user          = "ops"
+  password_file = "console"
+  hold          = true
 }
 `,
 	})
