@@ -113,9 +113,8 @@ var actions = []action{
 		return nil
 	}},
 	{"pgbaton is frozen", "pgbaton", "pgbaton", func(s *stage, _ *rand.Rand) func() {
-		d := s.daemon
-		d.Signal(s.t, syscall.SIGSTOP)
-		return func() { d.Signal(s.t, syscall.SIGCONT) }
+		s.signal(syscall.SIGSTOP)
+		return func() { s.signal(syscall.SIGCONT) }
 	}},
 	{"pgbaton reads its config again", "pgbaton", "", func(s *stage, r *rand.Rand) func() {
 		// Before it has begun SIGHUP ends it, as any program that has not asked for it.
@@ -127,11 +126,11 @@ var actions = []action{
 		})
 		if r.IntN(2) == 0 {
 			s.write("pgbaton.hcl", "cluster {")
-			s.daemon.Signal(s.t, syscall.SIGHUP)
+			s.signal(syscall.SIGHUP)
 			s.wait(r, 100)
 			s.write("pgbaton.hcl", s.config())
 		}
-		s.daemon.Signal(s.t, syscall.SIGHUP)
+		s.signal(syscall.SIGHUP)
 		return nil
 	}},
 	{"pgbouncer is killed", "pooler", "", func(s *stage, _ *rand.Rand) func() { s.signalPooler(syscall.SIGKILL); return nil }},
@@ -196,6 +195,10 @@ var actions = []action{
 		return func() { s.pauses("RESUME ops", false) }
 	}},
 }
+
+// signal sends pgbaton a signal. One that has ended by itself is in the history: whoever
+// watches it notes it.
+func (s *stage) signal(sig syscall.Signal) { _ = s.daemon.Cmd.Process.Signal(sig) }
 
 // catchUp lets a Consul that has lost everything be as far as it was: of a term with a
 // lower index the server's timeline has to be the higher one, and those of members
