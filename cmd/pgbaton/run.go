@@ -39,7 +39,7 @@ const stopLimit = 5 * time.Second
 func runVerb(std stdio) *cobra.Command {
 	var sources sources
 	var once, dry, parseOnly, force bool
-	var timeout time.Duration
+	var timeout, filesFirst time.Duration
 	var flags looseFlags
 	cmd := &cobra.Command{
 		Use: "run",
@@ -69,7 +69,7 @@ func runVerb(std stdio) *cobra.Command {
 			case once:
 				return runOnce(cmd.Context(), std, sources, timeout, force)
 			}
-			return runDaemon(cmd.Context(), std, sources)
+			return runDaemon(cmd.Context(), std, sources, filesFirst)
 		},
 	}
 	cmd.Flags().StringArrayVar(&sources.paths, "config", nil, "config `file` or folder; may be repeated")
@@ -79,6 +79,7 @@ func runVerb(std stdio) *cobra.Command {
 	cmd.Flags().BoolVar(&force, "force", false, "with -once: whatever a freeze or a guard says")
 	cmd.Flags().BoolVar(&dry, "dry", false, "print what would be written, once, and write nothing")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "with -once and -dry: how long to wait for what is missing")
+	cmd.Flags().DurationVar(&filesFirst, "files-first", 0, "tell systemd that it is ready once all files are in place, or after this time at the latest")
 	return cmd
 }
 
@@ -176,7 +177,7 @@ func named(spec target.Spec, err error) error {
 	return hint.Wrap(fmt.Errorf("%s: %w", spec.ID(), err), "%s", hint.Of(err))
 }
 
-func runDaemon(ctx context.Context, std stdio, from sources) error {
+func runDaemon(ctx context.Context, std stdio, from sources, filesFirst time.Duration) error {
 	c, problems := load(from)
 	if problems.Fatal() {
 		return problems
@@ -221,7 +222,7 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 	d.start(ctx, a)
 	d.doors.adjust(ctx, a)
 	log.Info("running", "version", versionText(), "targets", len(c.Targets), "clusters", len(c.Clusters), "store", c.Store.Kind)
-	d.notify.ready(d.status())
+	d.begin(filesFirst)
 	watchdog, refresh := d.notify.watchdog(), d.notify.again()
 	var soon <-chan time.Time
 	for {
@@ -247,9 +248,12 @@ func runDaemon(ctx context.Context, std stdio, from sources) error {
 			return d.end()
 		case <-d.changed:
 			d.child.sync(d.loops)
+			d.filesPlaced()
 			if soon == nil && d.notify.heard() {
 				soon = time.After(lineLag)
 			}
+		case <-d.late:
+			d.filesLate()
 		case <-soon:
 			soon = nil
 			d.notify.status(d.status())
@@ -303,6 +307,7 @@ type daemon struct {
 	metrics *metrics.Metrics
 	doors   doors
 	signals chan<- os.Signal
+	late    <-chan time.Time // when files are not waited for any more; nil once systemd was told that we are ready
 }
 
 // forward takes the signals that a child process gets from us, if there is one.
@@ -387,7 +392,7 @@ func (d *daemon) stop(cause error) error {
 // reload takes a new config up, if it is good, and else keeps the old one.
 func (d *daemon) reload(ctx context.Context, from sources) {
 	d.notify.reloading()
-	defer func() { d.notify.ready(d.status()) }()
+	defer d.tellReloaded()
 	c, problems := load(from)
 	warn(d.log, problems)
 	if problems.Fatal() {

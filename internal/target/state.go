@@ -161,7 +161,7 @@ func (l *Loop) set(change func(*State)) {
 			l.state.Synced = now
 		}
 	}
-	same := before.InSync == l.state.InSync && before.Drifted == l.state.Drifted && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && before.Frozen == l.state.Frozen && errorText(before.Err) == errorText(l.state.Err)
+	same := before.InSync == l.state.InSync && before.Committed == l.state.Committed && before.Drifted == l.state.Drifted && maps.Equal(before.Leaders, l.state.Leaders) && before.Waiting == l.state.Waiting && before.Frozen == l.state.Frozen && errorText(before.Err) == errorText(l.state.Err)
 	l.mu.Unlock()
 	if !same && l.changed != nil {
 		l.changed()
