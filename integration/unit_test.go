@@ -174,33 +174,14 @@ func machineWithPgbaton(t *testing.T) *servertest.Machine {
 	install(t, m, "pgbaton.service", "/etc/systemd/system/pgbaton.service")
 	install(t, m, "pgbaton.sysusers", "/etc/sysusers.d/pgbaton.conf")
 	install(t, m, "pgbaton.tmpfiles", "/etc/tmpfiles.d/pgbaton.conf")
+	install(t, m, "destinations.tmpfiles", "/etc/tmpfiles.d/pgbaton-destinations.conf")
 	m.Run(t, "systemd-sysusers")
-	m.Run(t, "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/pgbaton.conf")
-	servertest.File(t, m.Path("/etc/default/haproxy"), "EXTRAOPTS=\"-S /run/haproxy-master.sock,mode,660,group,pgbaton\"\n", 0o644)
+	m.Run(t, "systemd-tmpfiles", "--create", "pgbaton.conf", "pgbaton-destinations.conf")
 
 	// A daemon that follows by a reload of its unit.
 	servertest.File(t, m.Path("/etc/systemd/system/pgpool2.service"), "[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/sh -c 'echo reload >>/run/pgpool2.reloads'\n", 0o644)
 	servertest.File(t, m.Path("/etc/systemd/system/other.service"), "[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/true\n", 0o644)
-	config, err := os.ReadFile("../examples/systemd/pgbaton.hcl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := regexp.MustCompile(`(?s)consul \{.*?\n\}`).ReplaceAllString(string(config), "file {\n  path = \"state.yaml\"\n}")
-	text = strings.Replace(text, `scope = "batman"`, "scope = \"batman\"\n  confirm = [\"none\"]", 1)
-	text += "log_level = \"debug\"\ntarget \"systemd\" \"pool\" {\n  template {\n    contents    = \"{{ (cluster \\\"main\\\").Leader.Host }}\"\n    destination = \"/etc/pgpool2/pgpool.conf\"\n  }\n  unit = \"pgpool2\"\n}\n"
-	state, err := os.ReadFile("../examples/quickstart/state.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	group := []string{"chgrp", "pgbaton"}
-	for path, content := range map[string]string{
-		"/etc/pgbaton/pgbaton.hcl": text, "/etc/pgbaton/state.yaml": string(state), "/etc/pgbaton/console-password": consolePassword + "\n",
-	} {
-		servertest.File(t, m.Path(path), content, 0o640)
-		group = append(group, path)
-	}
-	m.Run(t, group...)
-	servertest.File(t, m.Path("/etc/pgbouncer/userlist.txt"), fmt.Sprintf("\"pgbaton\" %q\n", consolePassword), 0o640)
+	onStateFile(t, m, "log_level = \"debug\"\ntarget \"systemd\" \"pool\" {\n  template {\n    contents    = \"{{ (cluster \\\"main\\\").Leader.Host }}\"\n    destination = \"/etc/pgpool2/pgpool.conf\"\n  }\n  unit = \"pgpool2\"\n}\n")
 	m.Run(t, "install", "-d", "-m", "775", "-g", "pgbaton", "/etc/pgpool2")
 	if err := os.MkdirAll(m.Path("/etc/systemd/system/pgbaton.service.d"), 0o755); err != nil {
 		t.Fatal(err)
@@ -209,6 +190,39 @@ func machineWithPgbaton(t *testing.T) *servertest.Machine {
 	m.Run(t, "systemctl", "daemon-reload")
 	m.Run(t, "systemctl", "restart", "pgpool2", "other", "haproxy", "pgbouncer")
 	return m
+}
+
+// exampleOnStateFile is the config of the example on a state file in the place of
+// Consul, and that file.
+func exampleOnStateFile(t *testing.T, path string) (config, state string) {
+	t.Helper()
+	files := map[string]string{"systemd/pgbaton.hcl": "", "quickstart/state.yaml": ""}
+	for name := range files {
+		content, err := os.ReadFile(filepath.Join("../examples", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = string(content)
+	}
+	config = regexp.MustCompile(`(?s)consul \{.*?\n\}`).ReplaceAllString(files["systemd/pgbaton.hcl"], fmt.Sprintf("file {\n  path = %q\n}", path))
+	return strings.Replace(config, `scope = "batman"`, "scope = \"batman\"\n  confirm = [\"none\"]", 1), files["quickstart/state.yaml"]
+}
+
+// onStateFile gives a machine that config, with more at its end, and what the README
+// of the example wants of the daemons.
+func onStateFile(t *testing.T, m *servertest.Machine, more string) {
+	t.Helper()
+	config, state := exampleOnStateFile(t, "state.yaml")
+	group := []string{"chgrp", "pgbaton"}
+	for path, content := range map[string]string{
+		"/etc/pgbaton/pgbaton.hcl": config + more, "/etc/pgbaton/state.yaml": state, "/etc/pgbaton/console-password": consolePassword + "\n",
+	} {
+		servertest.File(t, m.Path(path), content, 0o640)
+		group = append(group, path)
+	}
+	m.Run(t, group...)
+	servertest.File(t, m.Path("/etc/pgbouncer/userlist.txt"), fmt.Sprintf("\"pgbaton\" %q\n", consolePassword), 0o640)
+	servertest.File(t, m.Path("/etc/default/haproxy"), "EXTRAOPTS=\"-S /run/haproxy-master.sock,mode,660,group,pgbaton\"\n", 0o644)
 }
 
 // install puts a file of the example into its place.

@@ -12,7 +12,7 @@ import (
 )
 
 // inMachine are the Debian packages of a Machine, beside the least that there is.
-var inMachine = []string{"systemd", "systemd-sysv", "dbus", "libpam-systemd", "polkitd", "pgbouncer", "haproxy"}
+var inMachine = []string{"systemd", "systemd-sysv", "procps", "dbus", "libpam-systemd", "polkitd", "pgbouncer", "haproxy", "keepalived", "ca-certificates", "ansible-core", "python3-cffi-backend", "python3-apt"}
 
 // Machine is a small Debian in a container, with a systemd of its own.
 type Machine struct {
