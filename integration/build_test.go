@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func copyOfSource(t *testing.T, name string) (dir string) {
 		if err != nil {
 			return err
 		}
-		if path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "bin") {
+		if path != root && slices.Contains([]string{".cache", ".git", "bin"}, entry.Name()) {
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
@@ -40,7 +41,11 @@ func copyOfSource(t *testing.T, name string) (dir string) {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(to, content, 0o644)
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, content, info.Mode().Perm())
 	})
 	if err == nil {
 		err = os.Symlink(filepath.Join(root, ".cache"), filepath.Join(dir, ".cache")) // the tools
@@ -62,13 +67,14 @@ func makeIn(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-// The same source makes the same bytes, wherever it lies, and its list of parts too.
+// The same source makes the same bytes, wherever it lies, and so do its list of parts
+// and its package.
 func TestBuildIsReproducible(t *testing.T) {
 	var sums [2]string
 	for i, name := range []string{"a", "somewhere/else/entirely"} {
 		dir := copyOfSource(t, name)
-		makeIn(t, dir, "sbom", "VERSION=v0.0.0-test")
-		for _, file := range []string{"bin/pgbaton", "bin/pgbaton.cdx.json"} {
+		makeIn(t, dir, "sbom", "deb", "VERSION=v0.0.0-test")
+		for _, file := range []string{"bin/pgbaton", "bin/pgbaton.cdx.json", "bin/pgbaton_0.0.0~test_" + runtime.GOARCH + ".deb"} {
 			content, err := os.ReadFile(filepath.Join(dir, file))
 			if err != nil {
 				t.Fatal(err)

@@ -303,8 +303,8 @@ func TestExampleSystemdExposure(t *testing.T) {
 // What can be seen of the images without an engine: each instruction is one,
 // what is copied is what make build makes, and the verbs exist.
 func TestExampleDocker(t *testing.T) {
-	known := []string{"FROM", "RUN", "COPY", "USER", "ENTRYPOINT", "CMD"}
-	for _, name := range []string{"Dockerfile", "Dockerfile.pgbouncer"} {
+	known := []string{"ARG", "FROM", "RUN", "COPY", "USER", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
+	for _, name := range []string{"Dockerfile", "Dockerfile.debian"} {
 		content, err := os.ReadFile("../../examples/docker-sidecar/" + name)
 		if err != nil {
 			t.Fatal(err)
@@ -316,18 +316,24 @@ func TestExampleDocker(t *testing.T) {
 			if word != "" && !slices.Contains(known, word) {
 				t.Errorf("%s: %q is no instruction", name, line)
 			}
+			if word == "HEALTHCHECK" {
+				_, rest, _ = strings.Cut(rest, " CMD ")
+			}
 			var list []string
-			if word == "ENTRYPOINT" || word == "CMD" {
+			if word == "ENTRYPOINT" || word == "CMD" || word == "HEALTHCHECK" {
 				if err := yaml.Unmarshal([]byte(rest), &list); err != nil || len(list) == 0 {
 					t.Errorf("%s: %s is not in the exec form: %v", name, line, err)
 				}
 			}
-			if word == "CMD" {
+			if word == "HEALTHCHECK" && len(list) > 0 {
+				list = list[1:] // the program
+			}
+			if word == "CMD" || word == "HEALTHCHECK" {
 				if code, _, stderr := try(t, append(list, "-help")...); code != exitDone {
 					t.Errorf("%s: %s: exit code %d: %s", name, line, code, stderr)
 				}
 			}
-			if word == "COPY" && !strings.HasPrefix(rest, "bin/pgbaton ") {
+			if word == "COPY" && !strings.HasPrefix(rest, "bin/pgbaton ") && !strings.HasPrefix(rest, "--from=") {
 				t.Errorf("%s: %s: make build makes bin/pgbaton", name, line)
 			}
 		}

@@ -19,6 +19,9 @@ target "pgbouncer" "edge" {
   }
   vars = {
     databases = ["shop"]
+    # A pgbouncer that was killed leaves its file in the shared folder. The next one has
+    # the same process ID, takes itself for the one of before, and does not start.
+    pidfile = ""
   }
   socket = "/var/run/postgresql"
   hold   = true # clients wait while the leader changes, instead of failing

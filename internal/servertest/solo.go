@@ -18,6 +18,7 @@ import (
 // when it takes writes. It replicates from nobody.
 type Postgres struct {
 	Port int
+	Addr string // where it listens beside loopback, and trusts everyone; "" is nowhere
 
 	data string
 	proc *Process // nil while it does not run
@@ -57,9 +58,14 @@ func (s *Postgres) Start(t testing.TB, recovery bool) {
 	if recovery {
 		asPostgres(t, "touch", filepath.Join(s.data, "standby.signal"))
 	}
+	addresses := "127.0.0.1"
+	if s.Addr != "" {
+		addresses += "," + s.Addr
+		asPostgres(t, "sh", "-c", "echo host all all all trust >>"+filepath.Join(s.data, "pg_hba.conf"))
+	}
 	cmd := exec.Command(filepath.Join(postgresBin(t), "postgres"), "-D", s.data, "-p", fmt.Sprint(s.Port))
 	for _, setting := range []string{
-		"listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "full_page_writes=off", "max_connections=60",
+		"listen_addresses=" + addresses, "unix_socket_directories=", "fsync=off", "full_page_writes=off", "max_connections=60",
 		"shared_buffers=8MB", "restart_after_crash=off", "log_min_messages=fatal",
 	} {
 		cmd.Args = append(cmd.Args, "-c", setting)

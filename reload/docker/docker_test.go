@@ -28,13 +28,13 @@ func follow(t *testing.T, c docker.Config) (reload.Mark, error) {
 }
 
 func TestFollow(t *testing.T) {
-	e := newEngine(t)
-	e.image(t)
-	e.docker(t, nil, "run", "-d", "--network", "host", "--name", "pooler", "listen", "/listen")
-	t.Cleanup(func() { e.docker(t, nil, "rm", "-f", "pooler") })
+	e := servertest.StartDocker(t, nil, "--bridge=none")
+	image(t, e)
+	e.Run(t, "run", "-d", "--network", "host", "--name", "pooler", "listen", "/listen")
+	t.Cleanup(func() { e.Run(t, "rm", "-f", "pooler") })
 	says := func(what string) func() error {
 		return func() error {
-			if out := e.docker(t, nil, "logs", "pooler"); !strings.Contains(out, what+"\n") {
+			if out := e.Run(t, "logs", "pooler"); !strings.Contains(out, what+"\n") {
 				return fmt.Errorf("it says %q", out)
 			}
 			return nil
@@ -42,20 +42,20 @@ func TestFollow(t *testing.T) {
 	}
 	servertest.Eventually(t, "the container is ready", says("ready"))
 	for signal, said := range map[string]string{"": "got hangup", "sigusr1": "got user defined signal 1"} {
-		mark, err := follow(t, docker.Config{Container: "pooler", Socket: e.socket, Signal: signal})
+		mark, err := follow(t, docker.Config{Container: "pooler", Socket: e.Socket, Signal: signal})
 		if err != nil || mark.Proof != reload.Sent || !strings.Contains(mark.How, "to container pooler") {
 			t.Fatalf("mark %+v, %v (hint: %s)", mark, err, hint.Of(err))
 		}
 		servertest.Eventually(t, "the signal arrives", says(said))
 	}
 
-	e.docker(t, nil, "kill", "pooler")
+	e.Run(t, "kill", "pooler")
 	for _, tc := range []struct{ container, signal, mentions, hinted string }{
 		{"absent", "", "404", "docker ps -a"},
 		{"pooler", "", "409", "docker start pooler"},
 		{"pooler", "NONSENSE", "NONSENSE", "log"},
 	} {
-		_, err := follow(t, docker.Config{Container: tc.container, Socket: e.socket, Signal: tc.signal})
+		_, err := follow(t, docker.Config{Container: tc.container, Socket: e.Socket, Signal: tc.signal})
 		if err == nil || !strings.Contains(err.Error(), tc.mentions) || !strings.Contains(hint.Of(err), tc.hinted) {
 			t.Errorf("%+v: error %v, hint %q", tc, err, hint.Of(err))
 		}

@@ -3,12 +3,9 @@ package docker_test
 import (
 	"archive/tar"
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/pgbaton/pgbaton/internal/servertest"
@@ -34,65 +31,8 @@ func main() {
 }
 `
 
-// engine is a Docker engine of the test's own.
-type engine struct{ socket string }
-
-func newEngine(t *testing.T) *engine {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "pgbaton-docker-") //nolint:usetesting // a socket's path must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &engine{socket: filepath.Join(dir, "sock")}
-	t.Cleanup(func() {
-		unmount(dir)
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("remove the engine's directory: %v", err)
-		}
-	})
-	p := servertest.Start(t, exec.Command(servertest.Need(t, "dockerd"),
-		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
-		"--pidfile", filepath.Join(dir, "pid"), "-H", "unix://"+e.socket,
-		"--bridge=none", "--iptables=false", "--ip-forward=false"))
-	servertest.Eventually(t, "docker answers", func() error {
-		if p.Exited() {
-			return fmt.Errorf("dockerd has ended")
-		}
-		out, err := exec.Command("docker", "-H", "unix://"+e.socket, "info").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	})
-	return e
-}
-
-// unmount undoes what an engine that was killed leaves mounted below dir.
-func unmount(dir string) {
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(mounts)) {
-		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
-			_ = syscall.Unmount(fields[1], syscall.MNT_DETACH)
-		}
-	}
-}
-
-func (e *engine) docker(t *testing.T, stdin []byte, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(servertest.Need(t, "docker"), append([]string{"-H", "unix://" + e.socket}, args...)...)
-	cmd.Stdin = bytes.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
 // image imports an image with nothing but the program.
-func (e *engine) image(t *testing.T) {
+func image(t *testing.T, d *servertest.Docker) {
 	t.Helper()
 	dir := t.TempDir()
 	source := servertest.File(t, filepath.Join(dir, "main.go"), program, 0o644)
@@ -118,5 +58,5 @@ func (e *engine) image(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	e.docker(t, layer.Bytes(), "import", "-", "listen")
+	d.Feed(t, &layer, "import", "-", "listen")
 }
