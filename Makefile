@@ -7,8 +7,9 @@ CT      := $(TOOLS)/consul-template-0.41.1/consul-template
 LINT    := $(TOOLS)/golangci-lint-2.15.0/golangci-lint
 SBOM    := $(TOOLS)/cyclonedx-gomod-1.10.0/cyclonedx-gomod
 VULN    := $(TOOLS)/govulncheck-1.9.0/govulncheck
+NFPM    := $(TOOLS)/nfpm-2.45.2/nfpm
 
-.PHONY: help build sbom man demo test bench bench-failover chaos storm record lint vuln fuzz tools clean packages
+.PHONY: help build sbom man share deb demo test bench bench-failover chaos storm record lint vuln fuzz tools clean packages
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -19,15 +20,25 @@ build: ## bin/pgbaton, static and stripped
 sbom: build $(SBOM) ## bin/pgbaton.cdx.json: what bin/pgbaton is made of, as CycloneDX
 	$(SBOM) bin -json -std -noserial -notimestamp -version $(VERSION) -output bin/pgbaton.cdx.json bin/pgbaton
 
-# Of the day when its source was committed, not of the day when it is made.
-man: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+# Of the day when its source was committed, not of the day when it is made; a fixed one
+# where there is no git.
+man share deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1767225600)
 man: build ## bin/man: a man page for each verb
 	bin/pgbaton docs -man bin/man
+
+share deb: export MAINTAINER := The pgbaton authors <pgbaton@users.noreply.github.com>
+share deb: export DEB_VERSION = $(shell packaging/version.sh '$(VERSION)')
+share deb: export ARCH = $(shell go env GOARCH)
+share: man ## bin/share: manual pages, completions, the changelog, the licences of all that bin/pgbaton is made of
+	@packaging/share.sh
+
+deb: share $(NFPM) ## bin/pgbaton_VERSION_ARCH.deb: the program, a unit, a config to edit
+	$(NFPM) package -f packaging/nfpm.yaml -p deb -t bin/pgbaton_$(DEB_VERSION)_$(ARCH).deb
 
 demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go alone
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT INT TERM HUP && go build -o "$$dir/pgbaton" ./cmd/pgbaton && "$$dir/pgbaton" demo
 
-test: packages $(CONSUL) $(CT) $(SBOM) $(VULN) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
+test: packages $(CONSUL) $(CT) $(SBOM) $(VULN) $(NFPM) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
 	@integration/test.sh $(or $(PKG),./...)
 
 bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 20 minutes); RUN="60 on" for some
@@ -61,7 +72,7 @@ fuzz: ## each fuzz test for FUZZTIME
 	  done; \
 	done
 
-tools: $(CONSUL) $(CT) $(LINT) $(SBOM) $(VULN) ## the servers and tools that are built from source, into .cache
+tools: $(CONSUL) $(CT) $(LINT) $(SBOM) $(VULN) $(NFPM) ## the servers and tools that are built from source, into .cache
 
 packages:
 	@integration/install.sh
@@ -90,6 +101,11 @@ $(SBOM):
 	@mkdir -p $(@D)
 	GOBIN=$(abspath $(@D))/new go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 	@mv $(@D)/new/cyclonedx-gomod $@ && rmdir $(@D)/new
+
+$(NFPM):
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D))/new go install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+	@mv $(@D)/new/nfpm $@ && rmdir $(@D)/new
 
 $(VULN):
 	@mkdir -p $(@D)
