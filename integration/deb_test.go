@@ -97,9 +97,9 @@ func TestDebianPackage(t *testing.T) {
 	boots(t, m)
 	stopReleases(t, m)
 
+	asPgbouncersUser(t, m)
+
 	// An upgrade restarts it, and keeps the config that was edited.
-	m.Run(t, "systemctl", "start", "pgbaton")
-	inSync(t, m, "10.0.0.12")
 	edited := m.Run(t, "cat", "/etc/pgbaton/pgbaton.hcl")
 	pid := m.Run(t, "systemctl", "show", "-P", "MainPID", "pgbaton")
 	m.Run(t, "dpkg", "--force-confdef", "--force-confold", "-i", second)
@@ -194,6 +194,25 @@ func stopReleases(t *testing.T, m *servertest.Machine) {
 		t.Error(err)
 	}
 	replace(t, m.Path("/etc/pgbaton/state.yaml"), "  service/batman/failover: '{\"leader\": \"pg2\", \"member\": \"pg1\"}'\nservices:", "services:")
+}
+
+// asPgbouncersUser does what docs/install.md says of the user postgres: the console
+// then asks for no password.
+func asPgbouncersUser(t *testing.T, m *servertest.Machine) {
+	t.Helper()
+	const config = "/etc/pgbaton/pgbaton.hcl"
+	m.Run(t, "sed", "-i", "-E", `/^  (user|password_file) +=/d; s/^(    user +=) "pgbaton"/\1 "postgres"/`, config)
+	if text := m.Run(t, "grep", "-E", "^ *(user|password_file) +=", config); strings.Contains(text, "password") || strings.Count(text, `= "postgres"`) != 2 {
+		t.Fatalf("the config has\n%s", text)
+	}
+	for _, command := range documented(t, "../docs/install.md", "Whom it runs as") {
+		m.Run(t, "sh", "-e", "-c", command)
+	}
+	inSync(t, m, "10.0.0.12")
+	pid := strings.TrimSpace(m.Run(t, "systemctl", "show", "-P", "MainPID", "pgbaton"))
+	if user := m.Run(t, "stat", "-c", "%U", "/proc/"+pid); user != "postgres\n" {
+		t.Errorf("it runs as %s", user)
+	}
 }
 
 // holds asks the pgbouncer of a machine whether it holds its databases.
