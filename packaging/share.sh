@@ -9,9 +9,8 @@ mkdir -p "$share/man/man1" "$share/bash-completion/completions" "$share/zsh/vend
 bin/pgbaton completion bash >"$share/bash-completion/completions/pgbaton"
 bin/pgbaton completion zsh >"$share/zsh/vendor-completions/_pgbaton"
 bin/pgbaton completion fish >"$share/fish/vendor_completions.d/pgbaton.fish"
-if bin/pgbaton docs -help 2>&1 | grep -q -e --man; then
-	bin/pgbaton docs -man "$share/man/man1"
-	gzip -9n "$share"/man/man1/*
-fi
+for page in bin/man/*.1; do
+	gzip -9n <"$page" >"$share/man/man1/${page##*/}.gz"
+done
 packaging/changelog.sh "$DEB_VERSION" <CHANGELOG.md | gzip -9n >"$share/doc/pgbaton/changelog.gz"
 packaging/notices.sh bin/pgbaton | gzip -9n >"$share/doc/pgbaton/NOTICES.gz"
