@@ -2,15 +2,18 @@ package status
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
 )
 
 // Limits on whoever connects: they cost pgbaton no more than it can spare while it has
@@ -21,6 +24,7 @@ const (
 	requestTime = 10 * time.Second
 	idleTime    = time.Minute
 	headerBytes = 16 << 10
+	unheardTime = 30 * time.Second
 )
 
 // Server is an HTTP server for a handler, and Limit its listener: both with limits.
@@ -31,6 +35,16 @@ func Server(h http.Handler) *http.Server {
 // Limit accepts so many connections at once as a status needs, and no more: whoever
 // opens thousands must not cost the daemon its file descriptors.
 func Limit(l net.Listener) net.Listener { return netutil.LimitListener(l, connections) }
+
+// UserTimeout is the Control of a net.ListenConfig for TCP: a connection whose other end
+// takes nothing more, or vanished without a word, is given up.
+func UserTimeout(_, _ string, c syscall.RawConn) error {
+	var err error
+	control := c.Control(func(fd uintptr) { // what is accepted inherits it
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unheardTime/time.Millisecond))
+	})
+	return errors.Join(control, err)
+}
 
 // Page is something more that the listener shows.
 type Page struct {
@@ -45,20 +59,20 @@ type Page struct {
 //	/readyz       200 if NotReady is empty; else 503, with the reasons
 //
 // More pages are under the same rules: GET and HEAD alone, for this machine's own names,
-// within the time of a request.
+// within the time of a request unless they move its limits.
 func Handler(now func() Status, more ...Page) http.Handler {
 	mux := http.NewServeMux()
 	for _, p := range more {
 		mux.Handle("GET "+p.Path, p.Handler)
 	}
 	mux.HandleFunc("GET /status.json", func(w http.ResponseWriter, _ *http.Request) { Write(w, now().Public()) })
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { Say(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if reasons := now().Public().NotReady(); len(reasons) > 0 {
-			say(w, http.StatusServiceUnavailable, "not ready", reasons...)
+			Say(w, http.StatusServiceUnavailable, "not ready", reasons...)
 			return
 		}
-		say(w, http.StatusOK, "ready")
+		Say(w, http.StatusOK, "ready")
 	})
 	return local(timed(mux))
 }
@@ -70,20 +84,21 @@ func Write(w http.ResponseWriter, v any) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	closed(w, "application/json")
+	Head(w, "application/json")
 	_, _ = w.Write(append(content, '\n'))
 }
 
-func say(w http.ResponseWriter, code int, text string, more ...string) {
-	closed(w, "text/plain; charset=utf-8")
+// Say answers a request with a text, and perhaps more lines.
+func Say(w http.ResponseWriter, code int, text string, more ...string) {
+	Head(w, "text/plain; charset=utf-8")
 	w.WriteHeader(code)
 	for _, line := range append([]string{text}, more...) {
 		_, _ = fmt.Fprintln(w, line)
 	}
 }
 
-// closed says what the content is, and that it is for whoever asked, now.
-func closed(w http.ResponseWriter, kind string) {
+// Head says what the content is, and that it is for whoever asked, now.
+func Head(w http.ResponseWriter, kind string) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
@@ -106,7 +121,7 @@ func timed(next http.Handler) http.Handler {
 func local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if addr, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr); addr != nil && loopback(addr.String()) && !ours(r.Host) {
-			say(w, http.StatusMisdirectedRequest, fmt.Sprintf("%q is not a name of this machine: ask for localhost", OneLine(r.Host)))
+			Say(w, http.StatusMisdirectedRequest, fmt.Sprintf("%q is not a name of this machine: ask for localhost", OneLine(r.Host)))
 			return
 		}
 		next.ServeHTTP(w, r)

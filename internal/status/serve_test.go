@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgbaton/pgbaton/internal/status"
 )
 
@@ -125,5 +127,33 @@ func TestHandlerLimits(t *testing.T) {
 	code, _, _ := request(t, addr, "GET", "/healthz", "localhost", "X-Long: "+strings.Repeat("x", 100<<10))
 	if code != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("100 KiB of header: %d", code)
+	}
+}
+
+// Whoever vanishes without a word does not keep a connection.
+func TestUserTimeout(t *testing.T) {
+	l, err := (&net.ListenConfig{Control: status.UserTimeout}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = accepted.Close() }()
+	raw, err := accepted.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ms int
+	control := raw.Control(func(fd uintptr) { ms, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT) })
+	if control != nil || err != nil || ms != 30000 {
+		t.Errorf("given up after %d ms, %v, %v", ms, control, err)
 	}
 }
