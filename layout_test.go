@@ -34,6 +34,7 @@ var mayImport = map[string]string{
 	"internal/state":      "internal/hint internal/explain",
 	"internal/target":     "watcher watcher/cluster render render/funcs reload internal/history internal/state internal/proc internal/hint internal/explain",
 	"internal/status":     "",
+	"internal/web":        "internal/status internal/history",
 	"internal/control":    "internal/status internal/history internal/state internal/hint internal/explain",
 	"internal/history":    "internal/state internal/hint",
 	"internal/metrics":    "internal/status internal/history",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -102,10 +103,14 @@ func (d *doors) adjust(ctx context.Context, a *assembly) {
 			})
 		})
 	})
-	address := a.config.Status.Listen
-	d.web = change(d.web, address, func(key string) *door {
-		return openDoor(ctx, key, d.log.With("listen", address), status.Server(status.Handler(d.shown.Status, d.pages...)), func() (net.Listener, error) {
-			l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	address, diffs, key := a.config.Status.Listen, a.config.Status.Diffs, ""
+	if address != "" {
+		key = fmt.Sprintf("%s diffs=%v", address, diffs)
+	}
+	d.web = change(d.web, key, func(key string) *door {
+		handler := status.Handler(d.shown.Status, slices.Concat(d.shown.pages(diffs), d.pages)...)
+		return openDoor(ctx, key, d.log.With("listen", address), status.Server(handler), func() (net.Listener, error) {
+			l, err := (&net.ListenConfig{Control: status.UserTimeout}).Listen(ctx, "tcp", address)
 			return l, explain.Mark(hint.Wrap(err, "see what listens there, or choose another listen in the status block"), explain.NoListener)
 		})
 	})

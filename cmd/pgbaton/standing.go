@@ -19,6 +19,7 @@ import (
 	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/status"
 	"github.com/pgbaton/pgbaton/internal/target"
+	"github.com/pgbaton/pgbaton/internal/web"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -128,6 +129,12 @@ func (s *standing) Status() status.Status {
 func (s *standing) History() []history.Change {
 	list, _ := s.journal.Changes()
 	return list
+}
+
+// pages are what the status listener shows beside the status. diffs is whether everybody
+// sees what changed in files that not everybody may read.
+func (s *standing) pages(diffs bool) []status.Page {
+	return web.Pages(web.Source{Status: s.Status, Changes: s.journal.Changes, Diffs: diffs})
 }
 
 // Log is the last of the log.

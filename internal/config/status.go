@@ -11,11 +11,13 @@ import (
 // status block it is the zero Status.
 type Status struct {
 	Listen string // HOST:PORT of the status listener; "" is none
+	Diffs  bool   // whoever connects sees what changed in files that not everybody may read
 	Group  string // name or number of the group that may use the control socket; "" is none
 }
 
 type statusBlock struct {
 	Listen *string   `hcl:"listen,optional" default:"\"127.0.0.1:9479\""` // nil is the default
+	Diffs  *bool     `hcl:"diffs,optional" default:"false"`               // nil is the default
 	Group  string    `hcl:"group,optional" default:"none"`
 	Body   hcl.Body  `hcl:",body"`
 	Range  hcl.Range `hcl:",def_range"`
@@ -30,7 +32,7 @@ func (l *loader) status(blocks []statusBlock) Status {
 	if b == nil {
 		return Status{}
 	}
-	s := Status{Listen: defaultListen, Group: b.Group}
+	s := Status{Listen: defaultListen, Diffs: b.Diffs != nil && *b.Diffs, Group: b.Group}
 	if b.Listen != nil {
 		s.Listen = *b.Listen
 	}
@@ -44,7 +46,11 @@ func (l *loader) status(blocks []statusBlock) Status {
 		return s
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		l.add(warning(at, "the status listener can be reached from other machines: whoever connects sees the names and addresses of all servers",
+		seen := "the names and addresses of all servers"
+		if s.Diffs {
+			seen += ", and what changes in the files"
+		}
+		l.add(warning(at, "the status listener can be reached from other machines: whoever connects sees "+seen,
 			"listen on 127.0.0.1, or let a firewall say who may connect"))
 	}
 	return s
