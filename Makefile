@@ -8,8 +8,9 @@ LINT    := $(TOOLS)/golangci-lint-2.15.0/golangci-lint
 SBOM    := $(TOOLS)/cyclonedx-gomod-1.10.0/cyclonedx-gomod
 VULN    := $(TOOLS)/govulncheck-1.9.0/govulncheck
 NFPM    := $(TOOLS)/nfpm-2.45.2/nfpm
+BROWSER := $(TOOLS)/playwright-core-1.61.1/package.json
 
-.PHONY: help build sbom man share deb demo test bench bench-failover chaos storm record lint vuln fuzz tools clean packages
+.PHONY: help build sbom man share deb demo test bench bench-failover chaos storm record screenshots lint vuln fuzz tools clean packages
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -38,7 +39,7 @@ deb: share $(NFPM) ## bin/pgbaton_VERSION_ARCH.deb: the program, a unit, a confi
 demo: ## a simulated cluster whose leader moves, on an embedded store; needs Go alone
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT INT TERM HUP && go build -o "$$dir/pgbaton" ./cmd/pgbaton && "$$dir/pgbaton" demo
 
-test: packages $(CONSUL) $(CT) $(SBOM) $(VULN) $(NFPM) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
+test: packages $(CONSUL) $(CT) $(SBOM) $(VULN) $(NFPM) $(BROWSER) ## all tests against real servers, installed if missing (Debian, root); PKG=./watcher/... for some
 	@integration/test.sh $(or $(PKG),./...)
 
 bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and pgbaton side by side (about 20 minutes); RUN="60 on" for some
@@ -58,6 +59,9 @@ storm: packages $(CONSUL) ## break it by chance, STEPS times, and see that plant
 record: packages $(CONSUL) ## write the decoders' test data anew, from a real Patroni (Debian, root)
 	go test -tags record -count=1 -timeout 20m -v ./integration/record
 
+screenshots: packages $(CONSUL) $(BROWSER) ## take the pictures of the status page anew, of a real pgbaton (Debian, root)
+	@SCREENSHOTS=$(abspath docs/screenshots) integration/test.sh -run 'TestPage$$' ./integration
+
 lint: $(LINT) ## golangci-lint, as .golangci.yml says
 	$(LINT) run ./...
 
@@ -72,7 +76,7 @@ fuzz: ## each fuzz test for FUZZTIME
 	  done; \
 	done
 
-tools: $(CONSUL) $(CT) $(LINT) $(SBOM) $(VULN) $(NFPM) ## the servers and tools that are built from source, into .cache
+tools: $(CONSUL) $(CT) $(LINT) $(SBOM) $(VULN) $(NFPM) $(BROWSER) ## the servers and tools that are built from source, into .cache
 
 packages:
 	@integration/install.sh
@@ -111,3 +115,9 @@ $(VULN):
 	@mkdir -p $(@D)
 	GOBIN=$(abspath $(@D))/new go install golang.org/x/vuln/cmd/govulncheck@v1.9.0
 	@mv $(@D)/new/govulncheck $@ && rmdir $(@D)/new
+
+$(BROWSER):
+	@rm -rf $(@D) $(@D).new && mkdir -p $(@D).new
+	@cp integration/web/package.json integration/web/package-lock.json $(@D).new
+	cd $(@D).new && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@mv $(@D).new $(@D)

@@ -35,6 +35,7 @@ type edgeSettings struct {
 	cluster string // further settings of the cluster block
 	target  string // of the target block
 	vars    string // of the template
+	blocks  string // beside them
 }
 
 // newEdge starts pgbaton and pgbouncer, and waits until a session lands on the
@@ -73,7 +74,8 @@ target "pgbouncer" "edge" {
   hold   = true
 %[8]s
 }
-`, consul.Addr, c.Scope, s.cluster, e.ini, e.port, e.dir, s.vars, s.target)
+%[9]s
+`, consul.Addr, c.Scope, s.cluster, e.ini, e.port, e.dir, s.vars, s.target, s.blocks)
 	e.awaitLeader(t)
 	e.daemon = startDaemon(t, e.dir, e.config, e.ini)
 	e.pooler = servertest.PgBouncer(t, e.ini, e.port)

@@ -5,11 +5,14 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# npm is a package of its own on Debian, and in other people's nodejs packages.
+provided=$(dpkg-query -W -f '${db:Status-Status} ${Provides},\n' | sed -n 's/^installed //p' | tr , '\n' | awk 'NF {print $1}')
+
 missing=()
 while read -r package _; do
 	[[ -z $package || $package == '#' ]] && continue
 	status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-	[[ $status == installed ]] || missing+=("$package")
+	[[ $status == installed ]] || grep -qx "$package" <<<"$provided" || missing+=("$package")
 done <packages.txt
 
 if ((EUID != 0)); then
