@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,26 +116,34 @@ target "exec" "limits" {
 	page.scene(t, "store-away", cue{"take the store away", consul.Kill})
 }
 
+// putKeys writes the state file of a page's store.
+func putKeys(t *testing.T, dir string, kv map[string]any) {
+	t.Helper()
+	content, err := json.Marshal(map[string]any{"kv": kv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := servertest.File(t, filepath.Join(dir, "state.json.next"), string(content), 0o644)
+	if err := os.Rename(next, filepath.Join(dir, "state.json")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// member is what a member's key says.
+func member(port int, role, state string) map[string]any {
+	return map[string]any{"conn_url": fmt.Sprintf("postgres://127.0.0.1:%d/postgres", port), "role": role, "state": state, "timeline": 3}
+}
+
 // TestPageOfHostileNames: whoever writes to the store calls a member what he likes.
 func TestPageOfHostileNames(t *testing.T) {
 	dir, page := servertest.PostgresDir(t), listener{servertest.FreePort(t)}
 	const script, image = "<script>alert(1)", "<img src=x onerror=alert(2)>"
 	led := func(leader string) {
 		t.Helper()
-		kv := map[string]any{"service/main/leader": leader, "motd": "<b>bold</b> " + leader}
-		for i, name := range []string{script, image} {
-			kv["service/main/members/"+name] = map[string]any{
-				"conn_url": fmt.Sprintf("postgres://127.0.0.1:%d/postgres", 5001+i), "role": "replica", "state": "<i>streaming</i>", "timeline": 3,
-			}
-		}
-		content, err := json.Marshal(map[string]any{"kv": kv})
-		if err != nil {
-			t.Fatal(err)
-		}
-		next := servertest.File(t, filepath.Join(dir, "state.json.next"), string(content), 0o644)
-		if err := os.Rename(next, filepath.Join(dir, "state.json")); err != nil {
-			t.Fatal(err)
-		}
+		putKeys(t, dir, map[string]any{
+			"service/main/leader": leader, "motd": "<b>bold</b> " + leader,
+			"service/main/members/" + script: member(5001, "replica", "<i>streaming</i>"), "service/main/members/" + image: member(5002, "replica", "<i>streaming</i>"),
+		})
 	}
 	led(script)
 	p := startDaemon(t, dir, page.block()+`
@@ -158,6 +167,51 @@ target "exec" "app" {
 	led(image)
 	page.says(t, "/history.json", 200, `"from": "\u003cscript`)
 	page.scene(t, "hostile")
+	stopDaemon(t, p)
+}
+
+// TestPageOfManyClusters: those that are well don't hide the one that is not.
+func TestPageOfManyClusters(t *testing.T) {
+	dir, page := servertest.PostgresDir(t), listener{servertest.FreePort(t)}
+	kv := map[string]any{"name": "shop", "service/c1/failover": map[string]any{"leader": "pg1", "member": "pg2"}}
+	config := ""
+	for i := range 8 {
+		name := fmt.Sprintf("c%d", i+1)
+		kv["service/"+name+"/leader"], kv["service/"+name+"/members/pg1"] = "pg1", member(5001+i, "master", "running")
+		config += fmt.Sprintf("cluster \"patroni\" %q {\n  confirm    = [\"none\"]\n  early_hold = false\n}\n", name)
+	}
+	putKeys(t, dir, kv)
+	p := startDaemon(t, dir, page.block()+config+strings.Replace(operated, "state.yaml", "state.json", 1), filepath.Join(dir, "out"))
+	page.says(t, "/readyz", 200, "ready")
+	page.scene(t, "many")
+	stopDaemon(t, p)
+}
+
+// TestDiffsForEverybody: what changed in a file that not every user may read is shown only
+// where the config says so, and by a SIGHUP.
+func TestDiffsForEverybody(t *testing.T) {
+	dir, page := servertest.PostgresDir(t), listener{servertest.FreePort(t)}
+	putName(t, dir, "shop")
+	config := page.block() + strings.Replace(operated, `"out"`, "\"out\"\n    perms = \"0640\"", 1)
+	p := startDaemon(t, dir, config, filepath.Join(dir, "out"))
+	page.says(t, "/readyz", 200, "ready")
+	putName(t, dir, "store")
+	page.says(t, "/history.json?id=2", 200, `"outcome": "applied"`, `/out"`)
+	told := func(s string) {
+		t.Helper()
+		path := filepath.Join(dir, "pgbaton.hcl")
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		servertest.File(t, path, s+string(content), 0o644)
+		p.Signal(t, syscall.SIGHUP)
+	}
+	if _, body, err := page.get(t, "/history.json"); err != nil || strings.Contains(body, "+store") {
+		t.Errorf("everybody sees %s, %v", body, err)
+	}
+	told("status {\n  diffs = true\n}\n")
+	page.says(t, "/history.json?id=2", 200, `-shop\n+store\n`)
 	stopDaemon(t, p)
 }
 

@@ -231,7 +231,7 @@ target "pgbouncer" "gone" {
 			t.Errorf("the socket tells %s", never)
 		}
 	}
-	for _, path := range []string{"/status.json", "/metrics", "/readyz", "/healthz", "/", "/v1/status"} {
+	for _, path := range []string{"/status.json", "/metrics", "/readyz", "/healthz", "/", "/v1/status", "/history.json"} {
 		_, body, err := page.get(t, path)
 		if err != nil {
 			t.Fatal(err)
@@ -418,7 +418,7 @@ target "exec" "stuck" {
 			t.Fatal(err)
 		}
 		defer func() { _ = c.Close() }()
-		_, _ = io.WriteString(c, []string{"", "GET /status.json HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /healthz HTTP/1.1\r\nX: "}[i%4])
+		_, _ = io.WriteString(c, []string{"", "GET /status.json HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /healthz HTTP/1.1\r\nX: ", "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"}[i%5])
 		u, err := net.Dial("unix", filepath.Join(dir, "state", "control.sock"))
 		if err != nil {
 			t.Fatal(err)

@@ -171,6 +171,23 @@ run({
     });
   },
 
+  // Of many clusters those that are well are one folded table.
+  async many(browser, url) {
+    await visit(browser, url, 'light', async (page) => {
+      await verdict(page, 'moving', 'Switching over');
+      assert.equal(await page.locator('#clusters .card').count(), 2);
+      assert.equal((await cells(page, /^Cluster c1 switching/)).length, 2);
+      await tabTo(page, '.fold summary');
+      assert.equal(await text(page, '.fold summary'), '7 steady clusters');
+      await page.keyboard.press('Enter');
+      const rows = await cells(page, 'Steady clusters');
+      assert.match(rows[1].join('|'), /^c2\|pg1\|127\.0\.0\.1:5002\|\d+ s\|\d*\|3\|0$/);
+      assert.equal(rows.length, 8);
+      await fits(page);
+      await accessible(page, 'many clusters');
+    });
+  },
+
   // pgbaton goes, and comes back.
   async line(browser, url) {
     await visit(browser, url, 'light', async (page) => {

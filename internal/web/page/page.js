@@ -291,10 +291,32 @@ function memberRows(c) {
   return rows;
 }
 
+// Of more than so many clusters those of which nothing is to be said have a row each, in one
+// table that is folded.
+const fewClusters = 6;
+const calmHeads = ['Cluster', 'Leader', 'Host', 'For', 'Term', 'TL', 'Replicas'];
+
+const calm = (c) => c.phase === 'steady' && c.leader && !c.stale && !c.paused && c.leader_key === c.leader.name &&
+  c.alarms.length + c.problems.length === 0 && c.replicas.every((r) => r.serves && r.lag !== 'far');
+
+function calmRow(c) {
+  return row(calmHeads, [c.name, c.leader.name, `${c.leader.host}:${c.leader.port}`, c.since ? since(c.since) : '–', String(c.term || ''), String(c.timeline || ''), String(c.replicas.length)]);
+}
+
 function showClusters(s) {
   id('clusters').hidden = s.clusters.length === 0;
-  const worst = (c) => (c.phase === 'steady' && !c.stale ? 1 : 0);
-  keyed(id('clusters'), [...s.clusters].sort((a, b) => worst(a) - worst(b)), (c) => c.name, () => h('div', { class: 'card' }), (node, c) => {
+  const many = s.clusters.length > fewClusters;
+  const rest = many ? s.clusters.filter(calm) : [];
+  const told = s.clusters.filter((c) => !rest.includes(c)).sort((a, b) => calm(a) - calm(b));
+  const cards = [...told, ...(rest.length > 0 ? [rest] : [])];
+  keyed(id('clusters'), cards, (c) => c.name || '', () => h('div', { class: 'card' }), (node, c) => {
+    if (Array.isArray(c)) {
+      if (!node.firstElementChild) node.append(h('details', { class: 'fold' }, h('summary'), h('div')));
+      const [head, body] = node.firstElementChild.children;
+      say(head, plural(c.length, 'steady cluster'));
+      body.replaceChildren(table('Steady clusters', calmHeads, h('tbody', { role: 'rowgroup' }, c.map(calmRow))));
+      return;
+    }
     const notes = [];
     if (c.leader && c.leader_key && c.leader_key !== c.leader.name) notes.push(`the leader key names ${c.leader_key}, which is not confirmed yet`);
     if (c.stale) notes.push(c.stale.never ? 'its keys were never read' : [`its keys can’t be confirmed: this is as of `, at(c.stale.since)]);
