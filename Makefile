@@ -119,5 +119,5 @@ $(VULN):
 $(BROWSER):
 	@rm -rf $(@D) $(@D).new && mkdir -p $(@D).new
 	@cp integration/web/package.json integration/web/package-lock.json $(@D).new
-	cd $(@D).new && npm ci --silent --ignore-scripts --no-audit --no-fund
+	cd $(@D).new && npm ci --loglevel=error --ignore-scripts --no-audit --no-fund
 	@mv $(@D).new $(@D)

@@ -41,7 +41,6 @@ run({
       assert.match(members[2].join('|'), /^pg\d\|127\.0\.0\.1:\d+\|Replica\|(streaming|running)\|\d+\|\d+ [kM]?B$/);
       assert.match((await cells(page, 'Stores'))[1].join('|'), /^consul\|answers\|\d+\|\d+ s ago$/);
       await shoot(page, 'steady');
-      await accessible(page, 'steady');
 
       // By keyboard alone: to the leader change, and what it changed.
       await page.locator('body').press('Home');
@@ -148,7 +147,6 @@ run({
       assert.match((await cells(page, 'Stores'))[1].join('|'), /^consul\|stale for \d+ (s|min).*\|\d+ of \d+ can’t be confirmed\|/);
       assert.match(await text(page, '#clusters'), /its keys can’t be confirmed: this is as of \d\d:\d\d:\d\d/);
       await shoot(page, 'store-away');
-      await accessible(page, 'store-away');
     });
     await visit(browser, url, 'dark', async (page) => {
       await verdict(page, 'bad', 'A store can’t be asked');
@@ -184,7 +182,6 @@ run({
       assert.match(rows[1].join('|'), /^c2\|pg1\|127\.0\.0\.1:5002\|\d+ s\|\d*\|3\|0$/);
       assert.equal(rows.length, 8);
       await fits(page);
-      await accessible(page, 'many clusters');
     });
   },
 

@@ -432,18 +432,19 @@ function open(node) {
 // showFiles shows what a change changed in the files, once that is known.
 async function showFiles(place, c) {
   if (c.files.length === 0) {
-    place.append(h('p', { class: 'quiet' }, c.outcome === 'open' ? 'No file was changed yet.' : 'No file was changed.'));
+    place.replaceChildren(h('p', { class: 'quiet' }, c.outcome === 'open' ? 'No file was changed yet.' : 'No file was changed.'));
     return;
   }
   const key = `${c.id} ${c.ended || ''} ${c.hash || ''}`;
   let files = diffs.get(key);
   if (!files) {
-    place.append(h('p', { class: 'quiet' }, 'Asking what changed …'));
+    if (!place.hasChildNodes()) place.append(h('p', { class: 'quiet' }, 'Asking what changed …'));
     try {
       const answer = await fetch(`history.json?id=${c.id}`, { cache: 'no-store' });
       if (!answer.ok) throw new Error(String(answer.status));
       files = (await answer.json()).changes[0].files;
       if (files.some((f) => f.diff)) diffs.set(key, files);
+      else if (files.some((f) => f.open) && now() - new Date(c.ended) < 10000) setTimeout(() => place.isConnected && showFiles(place, c), 1000); // still to be compared
     } catch {
       place.replaceChildren(h('p', { class: 'quiet' }, 'What changed can’t be had now. Open this again to ask again.'));
       return;
@@ -456,7 +457,7 @@ async function showFiles(place, c) {
 
 function diff(f) {
   const kinds = { '+': 'add', '-': 'del', '@': 'hunk' };
-  const lines = f.diff.replace(/\n$/, '').split('\n').filter((line) => !/^(---|\+\+\+) /.test(line));
+  const lines = f.diff.replace(/\n$/, '').split('\n').slice(2); // the first two name the file
   return h('pre', { tabindex: 0, role: 'region', 'aria-label': `What changed in ${f.path}` }, lines.map((line) => h('span', { class: kinds[line[0]] || null }, line + '\n')));
 }
 
@@ -502,7 +503,8 @@ function showHistory(list) {
 
 // ---- The line to pgbaton ----
 
-const silence = 15000; // from when on it is taken for dead; pgbaton speaks every 5 s
+const silence = 12000; // from when on it is taken for dead; pgbaton speaks every 5 s
+const answerTime = 5000;
 const retry = 2000;
 const poll = 5000;
 
@@ -510,6 +512,7 @@ let latest = null; // when what is shown is from
 let lost = null; // since when nothing new comes
 let stream = null;
 let timer = 0;
+let tries = 0; // an answer to one of before is none
 let lookAgain = 0; // when a stream may be tried again
 
 function line(state, text) {
@@ -530,6 +533,7 @@ function later(ms, f) {
 }
 
 function hangUp() {
+  tries++;
   if (stream) stream.close();
   stream = null;
   clearTimeout(timer);
@@ -553,13 +557,15 @@ function connect() {
 // ask is for when there is no stream: too many look, or nobody answers.
 async function ask() {
   hangUp();
-  const limited = { cache: 'no-store', signal: AbortSignal.timeout(silence) };
+  if (document.hidden) return;
+  const mine = tries, limited = { cache: 'no-store', signal: AbortSignal.timeout(answerTime) };
   try {
     const [status, history] = await Promise.all(['status.json', 'history.json?brief'].map(async (path) => {
       const answer = await fetch(path, limited);
       if (!answer.ok) throw new Error(String(answer.status));
       return answer.json();
     }));
+    if (mine !== tries) return;
     if (lost || !lookAgain) { // it is back, or has only now begun: a stream may be had
       lost = null;
       lookAgain = Date.now() + 30000;
@@ -572,6 +578,7 @@ async function ask() {
     if (Date.now() > lookAgain) lookAgain = 0;
     later(poll, ask);
   } catch {
+    if (mine !== tries) return;
     lost = lost || new Date();
     line('lost', `reconnecting since ${pad(lost.getHours())}:${pad(lost.getMinutes())}:${pad(lost.getSeconds())}`);
     later(retry, ask);
