@@ -41,6 +41,7 @@ echo "ran against:"
 	keepalived --version
 	docker --version
 	prometheus --version
+	chromium --version
 	systemd-nspawn --version
-} 2>&1 | grep -E '^(Consul v|postgres |patroni |PgBouncer |HAProxy version|Keepalived v|Docker version|prometheus, version|systemd )' | sed 's/^/  /'
+} 2>&1 | grep -E '^(Consul v|postgres |patroni |PgBouncer |HAProxy version|Keepalived v|Docker version|prometheus, version|Chromium |systemd )' | sed 's/^/  /'
 exit "$result"
