@@ -195,6 +195,7 @@ run({
       assert.match(await text(page, '#line-text'), /^reconnecting since \d\d:\d\d:\d\d$/);
       assert.match(await text(page, '#asof'), /^Last known, as of \d\d:\d\d:\d\d\. pgbaton does not answer/);
       assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('main')).filter), 'grayscale(1)');
+      assert.match(await page.title(), /^\? All is well/);
       const age = await text(page, '#targets time');
       await accessible(page, 'not live');
       say('start pgbaton');

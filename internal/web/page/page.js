@@ -106,8 +106,10 @@ let stopped = null; // when what is shown is from, while nothing new comes
 
 const now = () => stopped || new Date(Date.now() + ahead);
 
+const countAll = () => document.querySelectorAll('time[data-counts]').forEach(count);
+
 setInterval(() => {
-  if (!stopped) document.querySelectorAll('time[data-counts]').forEach(count);
+  if (!stopped) countAll();
 }, 1000);
 
 // ---- The verdict ----
@@ -509,7 +511,8 @@ const retry = 2000;
 const poll = 5000;
 
 let latest = null; // when what is shown is from
-let lost = null; // since when nothing new comes
+let last = null; // when something was heard
+let lost = null; // since when nothing is
 let stream = null;
 let timer = 0;
 let tries = 0; // an answer to one of before is none
@@ -523,6 +526,8 @@ function line(state, text) {
   id('asof').hidden = !stale;
   if (stale) {
     stopped = latest;
+    countAll();
+    document.title = document.title.replace(/^\S+/, '?');
     id('asof').replaceChildren('Last known, as of ', at(latest.toISOString()), '. pgbaton does not answer: this may have changed.');
   }
 }
@@ -544,6 +549,7 @@ function connect() {
   stream = new EventSource('events');
   const heard = (show) => (event) => {
     lost = null;
+    last = new Date();
     line('live', 'live');
     show(JSON.parse(event.data));
     later(silence, ask);
@@ -566,6 +572,7 @@ async function ask() {
       return answer.json();
     }));
     if (mine !== tries) return;
+    last = new Date();
     if (lost || !lookAgain) { // it is back, or has only now begun: a stream may be had
       lost = null;
       lookAgain = Date.now() + 30000;
@@ -579,7 +586,7 @@ async function ask() {
     later(poll, ask);
   } catch {
     if (mine !== tries) return;
-    lost = lost || new Date();
+    lost = lost || last || new Date();
     line('lost', `reconnecting since ${pad(lost.getHours())}:${pad(lost.getMinutes())}:${pad(lost.getSeconds())}`);
     later(retry, ask);
   }
