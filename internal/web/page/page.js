@@ -159,7 +159,7 @@ function showVerdict(s) {
 function notices(s) {
   const list = [];
   for (const c of s.clusters) {
-    for (const a of c.alarms) list.push({ kind: 'alarm', key: c.name + a.kind, head: `Alarm: cluster ${c.name}`, text: a.text, since: a.since });
+    for (const a of c.alarms) list.push({ kind: 'alarm', key: c.name + a.kind, head: `Alarm: cluster ${c.name}`, text: [a.code, a.text].filter(Boolean).join(' '), since: a.since });
   }
   for (const t of s.targets) {
     for (const hold of t.held) {
@@ -240,8 +240,9 @@ function targetNote(t) {
   const notes = [];
   const e = t.error;
   if (e) {
-    notes.push(h('p', { class: 'error' }, e.text, e.failures > 0 && `, ${plural(e.failures, 'time')} in a row`, e.again && [', tried again in ', until(e.again)]));
-    if (hints[e.kind]) notes.push(h('p', { class: 'hint' }, h('b', {}, 'Hint: '), hints[e.kind]));
+    notes.push(h('p', { class: 'error' }, e.code && [code(e.code), ' '], e.text, e.failures > 0 && `, ${plural(e.failures, 'time')} in a row`, e.again && [', tried again in ', until(e.again)]));
+    const hint = [hints[e.kind], e.code && [hints[e.kind] ? '; ' : '', code(`pgbaton explain ${e.code}`), ' says more']];
+    if (hints[e.kind] || e.code) notes.push(h('p', { class: 'hint' }, h('b', {}, 'Hint: '), hint));
   }
   for (const w of t.waiting) notes.push(h('p', {}, 'waits for ', w.for, w.since && [' for ', since(w.since)]));
   return notes;
@@ -337,7 +338,7 @@ function showStores(s) {
   id('stores').hidden = list.length === 0;
   keyed(id('stores'), [list], () => '', () => h('div', { class: 'card' }), (node) => {
     node.replaceChildren(table('Stores', storeHeads, h('tbody', { role: 'rowgroup' }, list.map((st) =>
-      row(storeHeads, [st.name, [badge(storeStates[st.state] || 'bad', words(st.state)), st.stale && (st.stale.never ? ' ever' : [' for ', since(st.stale.since)])],
+      row(storeHeads, [st.name, [badge(storeStates[st.state] || 'bad', words(st.state)), st.stale && [st.stale.never ? ' ever' : [' for ', since(st.stale.since)], st.stale.code && [' ', code(st.stale.code)]]],
         st.failing > 0 ? `${st.failing} of ${st.watches} can’t be confirmed` : String(st.watches), st.confirmed ? [since(st.confirmed), ' ago'] : '–'])))));
   });
 }
