@@ -252,14 +252,23 @@ func (c *checker) holds() {
 	}
 }
 
+// meets is how soon after an operator's pause another database is held if both are part
+// of one hold: between a look at what flows and its pause.
+const meets = 100 * time.Millisecond
+
 // operator: what an operator paused stays so until he resumes it; unless it was held
-// already, when nobody can tell his pause from pgbaton's.
+// already, or in the same moment, when nobody can tell his pause from pgbaton's.
 func (c *checker) operator() {
 	paused := map[string]time.Duration{} // since when, by database
 	last := map[string]bool{}            // what the last look at each found
 	for _, e := range c.history.Events {
 		if e.Kind == Paused {
 			last[e.Name] = e.Is
+		}
+		for name, since := range paused {
+			if e.Kind == Paused && e.Is && e.Name != name && e.At-since < meets {
+				delete(paused, name)
+			}
 		}
 		switch {
 		case e.Kind == Operator && e.Is && !last[e.Name]:

@@ -88,6 +88,7 @@ func TestCheckFindsNothingInAGoodHistory(t *testing.T) {
 		"other hands":                            "found 1s app junk 0600 hand\nloaded 2s junk",
 		"an operator's pause":                    "operator 1s app yes\npaused 2s app yes\npaused 3s app yes\noperator 4s app no\npaused 5s app no",
 		"a pause of what is held":                "paused 1s ops yes\noperator 2s ops yes\npaused 3s ops no",
+		"a pause that meets a hold":              "operator 1s ops yes\npaused 1020ms app yes\npaused 1030ms ops yes\npaused 1040ms ops no",
 		"a frozen target":                        "frozen 1s " + app + " yes\nfrozen 9s " + app + " no\nloaded 10s x\nchecked 9s x",
 		"it settles":                             "settled 1s yes",
 	} {

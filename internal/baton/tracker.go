@@ -139,10 +139,11 @@ const memoryVersion = 1
 // memory is what of a cluster must outlive the process: who led, so that an
 // older leader is not believed after a restart.
 type memory struct {
-	Version int          `json:"version"`
-	Prefix  string       `json:"prefix"`
-	Term    cluster.Term `json:"term"`
-	By      cluster.Way  `json:"by"`
+	Version int             `json:"version"`
+	Prefix  string          `json:"prefix"`
+	Term    cluster.Term    `json:"term"`
+	By      cluster.Way     `json:"by"`
+	Leader  *cluster.Member `json:"leader,omitempty"` // where clients may hang if it leads no more; an older pgbaton left none
 }
 
 func (c *course) memoryName() string { return "cluster." + c.def.Name }
@@ -158,7 +159,7 @@ func (c *course) remember() {
 	case err != nil:
 		c.log.Warn("who led before is forgotten", "error", err)
 	case found && m.Version == memoryVersion && m.Prefix == c.def.Prefix():
-		c.baton = cluster.Baton{Term: m.Term, By: m.By, Phase: cluster.Starting}
+		c.baton = cluster.Baton{Term: m.Term, By: m.By, Before: m.Leader, Phase: cluster.Starting}
 	}
 }
 
@@ -168,7 +169,7 @@ func (c *course) keep(b cluster.Baton) {
 	if c.memory.Dir == "" || b.Confirmed == nil {
 		return
 	}
-	m := memory{Version: memoryVersion, Prefix: c.def.Prefix(), Term: b.Term, By: b.By}
+	m := memory{Version: memoryVersion, Prefix: c.def.Prefix(), Term: b.Term, By: b.By, Leader: b.Confirmed}
 	if err := c.memory.Save(c.memoryName(), m); err != nil {
 		c.log.Error("a restart will not know who leads", "error", err)
 	}

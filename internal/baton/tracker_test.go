@@ -170,6 +170,8 @@ func TestInherit(t *testing.T) {
 			_, restarted := start(t, keys, d, memory, hclog.NewNullLogger(), nil)
 			if b := batonOf(restarted()); b.Term.Leader != want || b.Confirmed != nil {
 				t.Errorf("started again, scope %s: leader %q, want %q, confirmed by nobody yet", d.Scope, b.Term.Leader, want)
+			} else if want != "" && (b.Before == nil || b.Before.Name != want || b.Before.Port == 0) {
+				t.Errorf("started again: who led before is %+v", b.Before)
 			}
 		})
 	}

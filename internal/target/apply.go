@@ -81,11 +81,10 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) (out outcome) {
 		}
 		changed := l.compares(set)
 		begun := time.Now()
-		if out.err = l.commit(ctx, set); out.err != nil {
+		if out.err = l.commit(ctx, set, w.Led); out.err != nil {
 			return out
 		}
 		out.commit, out.committed, out.changed = time.Since(begun), true, changed
-		l.shows(w.Led)
 	}
 	begun := time.Now()
 	mark, err := l.spec.Daemon.Follow(ctx, reloadFiles(set), l.record.Mark)
@@ -107,10 +106,16 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) (out outcome) {
 	return out
 }
 
-// shows notes whom files show that have just been swapped in.
+// shows notes whom files show that are about to be swapped in, where a kill leaves word of
+// it: a daemon that starts reads them, whoever is there to see it. It does not wait for the
+// disk, and without the note the files count all the same.
 func (l *Loop) shows(led map[string]Led) {
-	if !slices.ContainsFunc(l.shown, func(other map[string]Led) bool { return maps.Equal(other, led) }) {
-		l.shown = append(l.shown, led)
+	if maps.Equal(l.record.Led, led) || slices.ContainsFunc(l.record.Shown, func(other map[string]Led) bool { return maps.Equal(other, led) }) {
+		return
+	}
+	l.record.Shown = append(l.record.Shown, led)
+	if err := l.records.Write(l.spec.ID(), l.record); err != nil {
+		l.log.Warn("a kill now would leave no word of whom the files show", "error", err)
 	}
 }
 
@@ -138,7 +143,7 @@ func (l *Loop) left(w Wanted) (left []reload.Address) {
 			left = append(left, a)
 		}
 	}
-	for _, before := range append([]map[string]Led{l.record.Led}, l.shown...) {
+	for _, before := range append([]map[string]Led{l.record.Led}, l.record.Shown...) {
 		for name, old := range before {
 			if old.Leader != "" {
 				add(name, reload.Address{Host: old.Host, Port: old.Port})
@@ -193,12 +198,13 @@ func (l *Loop) cutAgain(ctx context.Context, left []reload.Address) {
 
 // commit swaps the staged files in. Several are recorded first, so that a kill
 // between two renames is rolled forward at the next start.
-func (l *Loop) commit(ctx context.Context, set *render.Set) error {
+func (l *Loop) commit(ctx context.Context, set *render.Set, led map[string]Led) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	// Whatever the daemon follows, it is not this any more.
 	l.record.Followed = ""
+	l.shows(led)
 	pending := set.Pending()
 	if len(pending) > 1 {
 		l.record.Pending = pending

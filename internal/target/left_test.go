@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
@@ -15,7 +18,9 @@ func TestLeftKnowsWhomFilesHaveShown(t *testing.T) {
 	led := func(leader string, port int) map[string]Led {
 		return map[string]Led{"main": {Leader: leader, Host: "127.0.0.1", Port: port}}
 	}
-	l := &Loop{}
+	spec := Spec{Kind: "test", Name: "t"}
+	records := Records{state.Folder{Dir: t.TempDir()}}
+	l := &Loop{spec: spec, records: records, record: Record{Version: recordVersion, Target: spec.ID()}, log: hclog.NewNullLogger()}
 	for range 3 { // a reload that fails again and again adds nothing
 		l.shows(led("pg1", 1))
 	}
@@ -23,6 +28,11 @@ func TestLeftKnowsWhomFilesHaveShown(t *testing.T) {
 	want := []reload.Address{{Host: "127.0.0.1", Port: 1}, {Host: "127.0.0.1", Port: 2}}
 	if have := l.left(Wanted{Led: led("pg3", 3)}); !slices.Equal(have, want) {
 		t.Errorf("it left %v, want %v", have, want)
+	}
+	again := &Loop{spec: spec, records: records, log: hclog.NewNullLogger()} // the next process, after a kill
+	again.start()
+	if have := again.left(Wanted{Led: led("pg3", 3)}); !slices.Equal(have, want) {
+		t.Errorf("after a kill it left %v, want %v", have, want)
 	}
 	if have := l.left(Wanted{Led: led("pg2", 2)}); !slices.Equal(have, want[:1]) {
 		t.Errorf("back at pg2 it left %v, want %v", have, want[:1])

@@ -29,7 +29,6 @@ type Loop struct {
 
 	// The rest belongs to Run, and to the one action that it has running.
 	record Record
-	shown  []map[string]Led // whom files have shown since the daemon was last seen to follow
 	behind []reload.Address // of earlier leaders, since clients were held last
 	done   Done
 	tries  Tries
@@ -311,7 +310,7 @@ func (l *Loop) finish(ctx context.Context, out outcome, superseded bool) {
 	case out.err == nil:
 		before := l.record.Led
 		l.record.Followed, l.record.Mark, l.record.Led = out.hash, out.mark, out.led
-		l.shown = nil
+		l.record.Shown = nil
 		l.done.Followed = out.hash
 		l.tries, l.told = Tries{}, ""
 		l.source.Rested(out.hash)

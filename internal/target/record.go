@@ -19,6 +19,7 @@ type Record struct {
 	Followed string           `json:"followed,omitempty"` // hash
 	Mark     reload.Mark      `json:"mark"`
 	Led      map[string]Led   `json:"led,omitempty"`     // by cluster: whom the daemon was made to follow
+	Shown    []map[string]Led `json:"shown,omitempty"`   // whom files have shown since: it may have read those though nobody saw it
 	Pending  []render.Pending `json:"pending,omitempty"` // renames that were begun
 	Lines    map[string]int   `json:"lines,omitempty"`   // by destination: of what was last written there
 }

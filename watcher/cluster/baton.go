@@ -28,6 +28,7 @@ type Baton struct {
 	Stirred   time.Time // when leadership was in doubt first, before it was as steady as it is or will be; zero if it never was
 	Named     time.Time // when the leader key became what it is
 	Former    *Member   // who led before, until it is known to take writes no more
+	Before    *Member   // who led when pgbaton ran last, until somebody is confirmed; nil if that is not known
 	Refused   string    // why a leader that the store names is not believed; "" if it is
 	Doubted   time.Time // when Refused began; zero without it
 	Alarm     string    // who takes writes beside the leader; "" if nobody does
@@ -126,9 +127,14 @@ func (b *Baton) consider(prev Baton, named Member, policy Policy, ev []Evidence,
 	if b.Refused = refuse(prev, term, e, way); b.Refused != "" || way == "" {
 		return
 	}
-	if prev.Confirmed != nil && prev.Term.Leader != term.Leader && !prev.Term.Standby {
-		b.Former = prev.Confirmed
+	before := prev.Confirmed
+	if before == nil {
+		before = prev.Before
 	}
+	if before != nil && prev.Term.Leader != term.Leader && !prev.Term.Standby {
+		b.Former = before
+	}
+	b.Before = nil
 	b.Confirmed, b.Term, b.By, b.Reigns, b.Back = &named, term, way, now, time.Time{}
 }
 

@@ -257,3 +257,23 @@ func TestWake(t *testing.T) {
 		t.Errorf("wakes at %v for what is past", at)
 	}
 }
+
+// Who led when pgbaton ran last is who led before, until the same one leads again.
+func TestWhoLedBeforeARestart(t *testing.T) {
+	member := func(name string, port int) Member { return Member{Name: name, Host: "10.0.0.1", Port: port} }
+	before := member("pg1", 5001)
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for leader, former := range map[string]string{"pg1": "", "pg2": "pg1"} {
+		named := member(leader, 5002)
+		seen := Cluster{Leader: &named, Members: []Member{named}, Key: LeaderKey{Name: leader, Created: 20}}
+		start := Baton{Before: &before, Term: Term{Leader: "pg1", Created: 10}, Phase: Starting}
+		b := Next(start, seen, Policy{Confirm: []Way{WayKey}}, nil, now)
+		got := ""
+		if b.Former != nil {
+			got = b.Former.Name
+		}
+		if b.Confirmed == nil || b.Confirmed.Name != leader || got != former || b.Before != nil {
+			t.Errorf("%s leads: confirmed %+v, former %q, before %v", leader, b.Confirmed, got, b.Before)
+		}
+	}
+}
