@@ -11,14 +11,10 @@ import (
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
-// TestInitForARealCluster: what pgbaton init makes of Patroni's own config, and of the
-// pgbouncer and the HAProxy that run, brings those to whoever leads.
-func TestInitForARealCluster(t *testing.T) {
-	consul := servertest.Consul(t)
-	c := servertest.Patroni(t, consul, 2)
-	dir, port := servertest.PostgresDir(t), servertest.FreePort(t)
-
-	// A pgbouncer as an operator has it before: it leads to the first leader for good.
+// poolerByHand starts a pgbouncer as an operator has it before: it leads to one leader for
+// good.
+func poolerByHand(t *testing.T, dir string, port int, leader *servertest.PatroniMember) *servertest.Process {
+	t.Helper()
 	servertest.File(t, filepath.Join(dir, "users"), "\"postgres\" \"\"\n", 0o644)
 	ini := servertest.File(t, filepath.Join(dir, "pgbouncer.ini"), fmt.Sprintf(`[databases]
 postgres = host=127.0.0.1 port=%[1]d
@@ -30,13 +26,24 @@ pidfile = %[3]s/pgbouncer.pid
 auth_type = trust
 auth_file = %[3]s/users
 pool_mode = transaction
-`, c.Members[0].Port, port, dir), 0o640)
+`, leader.Port, port, dir), 0o640)
 	if out, err := exec.Command("chown", "postgres:", ini).CombinedOutput(); err != nil {
 		t.Fatalf("chown: %v: %s", err, out)
 	}
 	pooler := servertest.PgBouncer(t, ini, port)
+	through(port).landsOn(t, leader)
+	return pooler
+}
+
+// TestInitForARealCluster: what pgbaton init makes of Patroni's own config, and of the
+// pgbouncer and the HAProxy that run, brings those to whoever leads.
+func TestInitForARealCluster(t *testing.T) {
+	consul := servertest.Consul(t)
+	c := servertest.Patroni(t, consul, 2)
+	dir, port := servertest.PostgresDir(t), servertest.FreePort(t)
+
+	pooler := poolerByHand(t, dir, port, c.Members[0])
 	session := through(port)
-	session.landsOn(t, c.Members[0])
 
 	cfg, ports, admin := filepath.Join(dir, "haproxy.cfg"), servertest.FreePorts(t, 2), c.Members[0]
 	servertest.File(t, cfg, fmt.Sprintf(`global
