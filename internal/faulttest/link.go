@@ -51,9 +51,12 @@ func (l *Link) BlackHole(t testing.TB) (mend func()) {
 // OneWay drops what comes to the far end: what it says arrives.
 func (l *Link) OneWay(t testing.TB) (mend func()) { return l.filter(t, "INPUT", "-j", "DROP") }
 
-// Reset answers whatever the far end says with a reset.
+// Reset answers whatever either end says with a reset: nothing that is under way arrives
+// before the line breaks.
 func (l *Link) Reset(t testing.TB) (mend func()) {
-	return l.filter(t, "OUTPUT", "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset")
+	rule := []string{"-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"}
+	in, out := l.filter(t, "INPUT", rule...), l.filter(t, "OUTPUT", rule...)
+	return func() { in(); out() }
 }
 
 // Loss drops a share of what comes to the far end, by chance.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -51,7 +52,7 @@ func (d *daemon) verify(ctx context.Context, c console, is settings) error {
 	if err := s.listens(ctx, is); err != nil {
 		return err
 	}
-	return s.moved(ctx)
+	return s.moved(ctx, rows)
 }
 
 // strays says what of the databases that the fallback made leads elsewhere than it, or "".
@@ -65,16 +66,23 @@ func strays(rows []row, is settings) string {
 	return ""
 }
 
-// moved says whether server connections are left that a change has yet to close: they lead
-// where the databases led before.
-func (s *session) moved(ctx context.Context) error {
+// moved says whether server connections are left that a change has yet to close, and that
+// lead where their databases led before. A database that is known by a name, or by several
+// hosts, is told by its port alone.
+func (s *session) moved(ctx context.Context, databases []row) error {
 	rows, err := s.run(ctx, "SHOW SERVERS")
 	if err != nil {
 		return err
 	}
+	leads := map[string]row{}
+	for _, d := range databases {
+		leads[d["name"]] = d
+	}
 	left := map[string]int{}
 	for _, r := range rows {
-		if r["close_needed"] == "1" {
+		d := leads[r["database"]]
+		_, err := netip.ParseAddr(d["host"])
+		if r["close_needed"] == "1" && (r["port"] != d["port"] || err == nil && !sameHost(r["addr"], d["host"])) {
 			left[r["database"]+" at "+r["addr"]+":"+r["port"]]++
 		}
 	}
