@@ -153,7 +153,7 @@ func (k *keeper) holding() map[string]Hold {
 // run keeps what is ordered, until ctx ends; then everything is released.
 func (k *keeper) run(ctx context.Context) {
 	if len(k.held) > 0 {
-		k.guarded(func() {})
+		k.guarded()
 	}
 	for ctx.Err() == nil {
 		select {

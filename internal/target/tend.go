@@ -24,16 +24,13 @@ type Guard interface {
 	Leave(over bool)
 }
 
-// guarded runs f, and starts a guard meanwhile if there is none.
-func (k *keeper) guarded(f func()) {
-	if k.guard != nil || k.spec.Guard == nil {
-		f()
-		return
+// guarded starts a guard if there is none. It comes before the first hold, though that is
+// some milliseconds later for it: a kill between the two would leave traffic held with nobody
+// to release it.
+func (k *keeper) guarded() {
+	if k.guard == nil && k.spec.Guard != nil {
+		k.guard = k.spec.Guard()
 	}
-	guard := make(chan Guard, 1)
-	go func() { guard <- k.spec.Guard() }()
-	f()
-	k.guard = <-guard
 }
 
 // ready looks at what may have to be held one day: it is known beforehand
@@ -140,16 +137,13 @@ func (k *keeper) hold(ctx context.Context, h Hold, names []string, o order) erro
 	k.held = held
 	k.mu.Unlock()
 	k.changed()
+	k.guarded()
 
 	limited, cancel := context.WithTimeout(ctx, answers)
 	defer cancel()
-	var err error
-	var took time.Duration
-	k.guarded(func() {
-		begun := time.Now()
-		err = k.holder.Hold(limited, names)
-		took = time.Since(begun)
-	})
+	begun := time.Now()
+	err := k.holder.Hold(limited, names)
+	took := time.Since(begun)
 	if err == nil {
 		k.spec.note(history.Held{Target: k.spec.ID(), Cluster: h.Cluster, At: time.Now(), Began: h.Began, Took: took})
 		k.log.Info("traffic held", "cluster", h.Cluster, "phase", string(o.why), "names", strings.Join(names, ", "),
