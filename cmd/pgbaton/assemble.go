@@ -43,7 +43,12 @@ type assembly struct {
 
 // load reads a config with the real kinds and templates.
 func load(from sources) (*config.Config, config.Problems) {
-	return config.Load(from.paths, config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names(), Extra: from.extra})
+	return config.Load(from.paths, from.options())
+}
+
+// options are those of a config with the real kinds and templates.
+func (s sources) options() config.Options {
+	return config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names(), Extra: s.extra}
 }
 
 // sources are where a config comes from.

@@ -15,7 +15,6 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
 	"github.com/pgbaton/pgbaton/internal/config"
-	"github.com/pgbaton/pgbaton/templates"
 )
 
 func configVerb(std stdio) *cobra.Command {
@@ -55,7 +54,7 @@ func showConfig(std stdio, from sources, as format) error {
 		return problems
 	}
 	learn(c, std.secrets)
-	whole, problems := config.Effective(from.paths, config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names(), Extra: from.extra})
+	whole, problems := config.Effective(from.paths, from.options())
 	if problems.Fatal() {
 		return problems
 	}

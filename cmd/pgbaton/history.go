@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/state"
 )
@@ -80,14 +81,16 @@ func changesOf(ctx context.Context, from running) ([]history.Change, error) {
 	if !errors.Is(err, errNoneRuns) {
 		return nil, err
 	}
-	dirs, problems := from.dirs()
+	dirs, _, problems := from.named()
 	if problems != nil {
 		return nil, problems
 	}
 	for _, dir := range dirs {
-		if changes, err := history.Load(state.Folder{Dir: dir}); err == nil && len(changes) > 0 {
+		changes, unread := history.Load(state.Folder{Dir: dir})
+		if len(changes) > 0 {
 			return changes, nil
 		}
+		err = errors.Join(err, unread)
 	}
 	return nil, err
 }
@@ -188,5 +191,5 @@ func showDiff(w io.Writer, changes []history.Change, id uint64) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("there is no change %d in the history", id)
+	return hint.Wrap(fmt.Errorf("there is no change %d in the history", id), "pgbaton history lists those that are remembered")
 }

@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/control"
-	"github.com/pgbaton/pgbaton/internal/explain"
-	"github.com/pgbaton/pgbaton/internal/state"
 	"github.com/pgbaton/pgbaton/internal/status"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
@@ -61,81 +57,6 @@ all is as it should be, and else 1.`,
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "print it again and again")
 	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "with -watch: how often")
 	return cmd
-}
-
-// running are the pgbatons that run with a config, or with a state folder, or, without
-// both, with the state folder that is one by default.
-type running struct {
-	sources sources
-	dir     string
-}
-
-func (r *running) bind(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&r.sources.paths, "config", nil, "config `file` or folder; may be repeated")
-	cmd.Flags().StringVar(&r.dir, "state-dir", "", "the state folder, for whoever may not read the config; without both, where it is by default")
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if r.dir != "" && len(r.sources.paths) > 0 {
-			return usage(errors.New("name either -config or -state-dir"), cmd.CommandPath())
-		}
-		return noArgs(cmd, args)
-	}
-}
-
-// dirs are the state folders in question.
-func (r *running) dirs() ([]string, error) {
-	dirs, _, err := r.named()
-	return dirs, err
-}
-
-// named are the state folders in question, and the targets of the config.
-func (r *running) named() (dirs, ids []string, err error) {
-	switch {
-	case len(r.sources.paths) > 0:
-		c, problems := load(r.sources)
-		if problems.Fatal() {
-			return nil, nil, problems
-		}
-		for _, t := range c.Targets {
-			ids = append(ids, t.Kind+"."+t.Name)
-		}
-		return []string{c.StateDir}, ids, nil
-	case r.dir == "":
-		return slices.Compact([]string{config.StateDir(), config.SystemStateDir}), nil, nil
-	}
-	return []string{r.dir}, nil, nil
-}
-
-// find asks them how they stand. errNoneRuns is in the chain of its error if there is none.
-func (r *running) find(ctx context.Context) ([]control.Found, error) {
-	dirs, ids, err := r.named()
-	if err != nil {
-		return nil, err
-	}
-	var list, ours []control.Found
-	for _, dir := range dirs {
-		found, err := control.Find(ctx, dir)
-		if err != nil && len(found) == 0 {
-			return nil, err
-		}
-		for _, f := range found {
-			list = append(list, f)
-			if slices.ContainsFunc(f.Status.Targets, func(t status.Target) bool { return slices.Contains(ids, t.ID) }) {
-				ours = append(ours, f)
-			}
-		}
-	}
-	if len(ours) > 0 {
-		return ours, nil // with others beside, of other configs
-	}
-	if len(list) > 0 {
-		return list, nil
-	}
-	for _, id := range ids {
-		if runs, err := (state.Folder{Dir: dirs[0]}).Locked(id); err == nil && runs {
-			return nil, explain.Mark(fmt.Errorf("the pgbaton that runs has no control socket in %s; its log says why", dirs[0]), explain.NoSocket)
-		}
-	}
-	return nil, noneRuns(strings.Join(dirs, " or "))
 }
 
 // watching shows something again and again until ctx ends. On a terminal it stays in its
@@ -296,9 +217,6 @@ func tabStatus(w io.Writer, s status.Status) {
 	}
 }
 
-// short is a hash for a person.
-func short(hash string) string { return hash[:min(len(hash), 8)] }
-
 // verified says whether a target's daemon was seen to follow what is wanted.
 func verified(t status.Target) string {
 	switch {
@@ -308,43 +226,6 @@ func verified(t status.Target) string {
 		return "behind"
 	}
 	return t.Proof
-}
-
-// age is how long something has been so, as far as a person cares.
-func age(since, at time.Time) string {
-	d := at.Sub(since)
-	switch {
-	case since.IsZero():
-		return "-"
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
-	case d < 48*time.Hour:
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
-
-func timeline(n uint64) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprint(n)
-}
-
-// size is a number of bytes for a person.
-func size(n uint64) string {
-	const k = 1 << 10
-	switch {
-	case n < k:
-		return fmt.Sprintf("%d B", n)
-	case n < k*k:
-		return fmt.Sprintf("%d kB", n/k)
-	case n < k*k*k:
-		return fmt.Sprintf("%d MB", n/k/k)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/k/k/k)
 }
 
 // footer is what each target waits for or could not do, and what an operator had better
@@ -409,18 +290,4 @@ func ledBy(list []status.Leader) string {
 		}
 	}
 	return strings.Join(names, " ")
-}
-
-// words are a word of the model for a person.
-func words(word string) string { return strings.ReplaceAll(word, "_", " ") }
-
-// moment is a time for a person, in his zone: its date too if it is another day.
-func moment(t, now time.Time) string {
-	switch {
-	case t.IsZero():
-		return ""
-	case t.Local().Format(time.DateOnly) == now.Local().Format(time.DateOnly):
-		return t.Local().Format(time.TimeOnly)
-	}
-	return t.Local().Format(time.DateTime)
 }
