@@ -84,37 +84,46 @@ func ended(err error) bool {
 }
 
 func (c *Client) status(ctx context.Context) (s status.Status, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
-	defer cancel()
-	err = c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
-	if err != nil && ctx.Err() != nil {
-		return s, context.Cause(ctx)
-	}
-	if err == nil && s.Version != status.Version {
-		return s, hint.Wrap(fmt.Errorf("it speaks version %d of its status, this one %d", s.Version, status.Version), "use the pgbaton that runs")
+	if err = c.get(ctx, "/v1/status", &s); err == nil {
+		err = speaks("status", s.Version, status.Version)
 	}
 	return s, err
 }
 
 // History is what it did, the newest first.
 func (c *Client) History(ctx context.Context) ([]history.Change, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
-	defer cancel()
 	var l history.List
-	err := c.do(ctx, http.MethodGet, "/v1/history", nil, &l)
-	if err != nil && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	err := c.get(ctx, "/v1/history", &l)
+	if err == nil {
+		err = speaks("history", l.Version, history.Version)
 	}
 	return l.Changes, err
 }
 
 // Log is the last lines of its log, for those who may change something.
 func (c *Client) Log(ctx context.Context) (string, error) {
+	var l Log
+	err := c.get(ctx, "/v1/log", &l)
+	return l.Lines, err
+}
+
+// get asks for something that is there at once.
+func (c *Client) get(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
 	defer cancel()
-	var l Log
-	err := c.do(ctx, http.MethodGet, "/v1/log", nil, &l)
-	return l.Lines, err
+	err := c.do(ctx, http.MethodGet, path, nil, into)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// speaks refuses what a pgbaton of another time means otherwise.
+func speaks(of string, version, ours int) error {
+	if version == ours {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("it speaks version %d of its %s, this one %d", version, of, ours), "use the pgbaton that runs")
 }
 
 // Freeze keeps a target from changing.
