@@ -63,6 +63,24 @@ type Sign struct {
 	Confirmed time.Time // when it was seen to take writes
 }
 
+// Detect is how long the cluster took until the leader key named it; 0 is unknown.
+func (s Sign) Detect() time.Duration { return between(s.Stirred, s.Named) }
+
+// Confirm is how long it took from then until it was seen to take writes; 0 is unknown.
+func (s Sign) Confirm() time.Duration { return between(s.Named, s.Confirmed) }
+
+// Late is how long it took from what pgbaton saw until it was over; 0 is unknown.
+func (a Attempt) Late() time.Duration { return between(a.Seen, a.At) }
+
+// between is from one time to another; 0 if one of them is unknown, or if they are the
+// other way round.
+func between(from, to time.Time) time.Duration {
+	if from.IsZero() || to.IsZero() {
+		return 0
+	}
+	return max(0, to.Sub(from))
+}
+
 // File is one that was swapped in.
 type File struct {
 	Path          string

@@ -160,8 +160,8 @@ func (j *Journal) attempt(a Attempt) *entry {
 	c.Why, c.Hash, c.Moves = a.Why, a.Hash, nil
 	for _, s := range a.Signs {
 		c.Moves = append(c.Moves, s.Move)
-		c.Steps.Detect = max(c.Steps.Detect, between(s.Stirred, s.Named))
-		c.Steps.Confirm = max(c.Steps.Confirm, between(s.Named, s.Confirmed))
+		c.Steps.Detect = max(c.Steps.Detect, millis(s.Detect()))
+		c.Steps.Confirm = max(c.Steps.Confirm, millis(s.Confirm()))
 		for _, t := range []time.Time{s.Stirred, s.Named} {
 			if !t.IsZero() && t.Before(c.Began) {
 				c.Began = t.UTC()
@@ -169,23 +169,15 @@ func (j *Journal) attempt(a Attempt) *entry {
 		}
 	}
 	c.Steps.Render, c.Steps.Check, c.Steps.Reload, c.Steps.Verify = millis(a.Render), millis(a.Check), millis(a.Reload), millis(a.Verify)
-	c.Steps.Applied = between(a.Seen, a.At)
+	c.Steps.Applied = millis(a.Late())
 	return c
-}
-
-// between is from one time to another; 0 if one of them is unknown.
-func between(from, to time.Time) Millis {
-	if from.IsZero() || to.IsZero() {
-		return 0
-	}
-	return millis(to.Sub(from))
 }
 
 // end ends a change, for now: what failed is tried again.
 func (e *entry) end(at time.Time) {
 	e.hold = nil
 	e.Ended = at.UTC()
-	e.Steps.Total = between(e.Began, at)
+	e.Steps.Total = millis(between(e.Began, at))
 }
 
 // find looks for the newest change of a target that is as asked.

@@ -112,7 +112,7 @@ func (j *Journal) Run(ctx context.Context) error {
 		case <-write:
 			write = nil
 			j.disk.Lock()
-			_ = j.write() // what can't be written now is tried again with the next change
+			_ = j.write() // what can't be written now is tried again, and its end is told
 			j.disk.Unlock()
 		}
 	}
@@ -166,8 +166,11 @@ func (j *Journal) write() error {
 	if turns == j.wrote {
 		return nil
 	}
-	j.wrote = turns // whether or not: the next change tries again
-	return j.folder.Write(j.name, k)
+	if err := j.folder.Write(j.name, k); err != nil {
+		return err
+	}
+	j.wrote = turns
+	return nil
 }
 
 // close writes the rest, and lets the folder go.

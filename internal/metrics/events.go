@@ -124,22 +124,16 @@ func (e *events) runs(target string) bool { return slices.Contains(e.targets, ta
 func (e *events) applies(a history.Attempt) {
 	e.applied.WithLabelValues(a.Target, a.Why).Inc()
 	if !a.Seen.IsZero() {
-		e.applying.WithLabelValues(a.Target, a.Why).Observe(max(0, a.At.Sub(a.Seen).Seconds()))
+		e.applying.WithLabelValues(a.Target, a.Why).Observe(a.Late().Seconds())
 	}
 	for _, s := range a.Signs {
-		e.between(a.Target, "detect", s.Stirred, s.Named)
-		e.between(a.Target, "confirm", s.Named, s.Confirmed)
+		e.step(a.Target, "detect", s.Detect())
+		e.step(a.Target, "confirm", s.Confirm())
 	}
 	e.step(a.Target, "render", a.Render)
 	e.step(a.Target, "check", a.Check)
 	e.step(a.Target, "reload", a.Reload)
 	e.step(a.Target, "verify", a.Verify)
-}
-
-func (e *events) between(target, name string, from, to time.Time) {
-	if !from.IsZero() && !to.IsZero() {
-		e.step(target, name, to.Sub(from))
-	}
 }
 
 // step takes up how long a step took, if it was taken.

@@ -29,6 +29,16 @@ func perTarget(show func(t status.Target, put put)) func(status.Status, put) {
 	}
 }
 
+// perHolder shows something of each who may hold a target's traffic.
+func perHolder(show func(since, until time.Time, put put, labels ...string)) func(status.Status, put) {
+	return perTarget(func(t status.Target, put put) {
+		for _, by := range []string{byUs, byHand} {
+			since, until := held(t, by)
+			show(since, until, put, t.ID, by)
+		}
+	})
+}
+
 var ofTargets = []gauge{
 	{
 		"pgbaton_target_in_sync", "1 if the target's files are the wanted ones and its daemon follows, as far as that can be seen",
@@ -103,32 +113,17 @@ var ofTargets = []gauge{
 	{
 		"pgbaton_target_held", "1 if the target's traffic is held, by pgbaton itself or by an operator",
 		[]string{"target", "by"},
-		perTarget(func(t status.Target, put put) {
-			for _, by := range []string{byUs, byHand} {
-				since, _ := held(t, by)
-				put(flag(!since.IsZero()), t.ID, by)
-			}
-		}),
+		perHolder(func(since, _ time.Time, put put, labels ...string) { put(flag(!since.IsZero()), labels...) }),
 	},
 	{
 		"pgbaton_target_held_since_timestamp_seconds", "since when traffic is held, in Unix time; left out if it is not",
 		[]string{"target", "by"},
-		perTarget(func(t status.Target, put put) {
-			for _, by := range []string{byUs, byHand} {
-				since, _ := held(t, by)
-				unix(put, since, t.ID, by)
-			}
-		}),
+		perHolder(func(since, _ time.Time, put put, labels ...string) { unix(put, since, labels...) }),
 	},
 	{
 		"pgbaton_target_held_until_timestamp_seconds", "when traffic is released at the latest, in Unix time; left out if none is held",
 		[]string{"target", "by"},
-		perTarget(func(t status.Target, put put) {
-			for _, by := range []string{byUs, byHand} {
-				_, until := held(t, by)
-				unix(put, until, t.ID, by)
-			}
-		}),
+		perHolder(func(_, until time.Time, put put, labels ...string) { unix(put, until, labels...) }),
 	},
 	{
 		"pgbaton_target_follows_info", "1 for the leader that the target's daemon was last made to follow, of each cluster",
