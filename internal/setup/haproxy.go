@@ -26,19 +26,7 @@ func (m *maker) haproxy() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return hint.Wrap(err, "run it as root or as haproxy's user")
 	}
-	m.gap()
-	if found {
-		m.say("%s is written anew; it is kept as haproxy.cfg.bak.", path)
-	} else {
-		m.say("%s is not there yet: it will be, with the defaults of the template.", path)
-	}
-	m.open(`target "haproxy" "lb"`)
-	m.open("template")
-	m.set("source", "builtin:haproxy.cfg", "")
-	m.set("destination", path, "")
-	m.owned(path, "", "0644")
-	m.set("backup", true, "")
-	m.close()
+	m.target(`"haproxy" "lb"`, "haproxy.cfg", file{path, "", "0644"}, found)
 
 	var vars given
 	known := varsOf("haproxy.cfg")

@@ -24,19 +24,7 @@ func (m *maker) keepalived() error {
 	if err != nil {
 		return err
 	}
-	m.gap()
-	if found {
-		m.say("%s is written anew; it is kept as keepalived.conf.bak.", path)
-	} else {
-		m.say("%s is not there yet: it will be, with the defaults of the template.", path)
-	}
-	m.open(`target "keepalived" "vip"`)
-	m.open("template")
-	m.set("source", "builtin:keepalived.conf", "")
-	m.set("destination", path, "")
-	m.owned(path, "", "0644")
-	m.set("backup", true, "")
-	m.close()
+	m.target(`"keepalived" "vip"`, "keepalived.conf", file{path, "", "0644"}, found)
 	vars.write(&m.page, nil, "")
 	if present.Secret {
 		m.gap()

@@ -198,8 +198,33 @@ func (m *maker) api() {
 	if user := p.REST.Authentication.User; user != "" {
 		m.say(`Patroni asks for a password only where something is changed, which pgbaton does not do.
 user          = %s
-password_file = "patroni-password"`, quote(user))
+password_file = "patroni-password"`, literal(user))
 	}
+	m.close()
+}
+
+// file is one that pgbaton is to write.
+type file struct {
+	path   string
+	reader string // the user who reads it; "" is root
+	perms  string // if it is not there yet
+}
+
+// target begins the target of a daemon: its template, from a built-in one, for a file that
+// was found or was not.
+func (m *maker) target(labels, builtin string, f file, found bool) {
+	m.gap()
+	if found {
+		m.say("%s is written anew, from what it says now; it is kept as %s.bak.", f.path, filepath.Base(f.path))
+	} else {
+		m.say("%s is not there yet: it will be, with the defaults of the template.", f.path)
+	}
+	m.open("target " + labels)
+	m.open("template")
+	m.set("source", "builtin:"+builtin, "")
+	m.set("destination", f.path, "")
+	m.owned(f)
+	m.set("backup", true, "")
 	m.close()
 }
 
@@ -219,10 +244,10 @@ func absolute(path string) string {
 	return path
 }
 
-// owned writes who is to have a file that pgbaton writes and another user reads; "" is
-// root.
-func (m *maker) owned(path, reader, fallback string) {
-	perms, why := fallback, ""
+// owned writes who is to have a file that pgbaton writes and another user reads.
+func (m *maker) owned(f file) {
+	path, reader := f.path, f.reader
+	perms, why := f.perms, ""
 	if info, err := os.Stat(path); err == nil {
 		perms, why = fmt.Sprintf("%04o", info.Mode().Perm()), "as it is"
 	}

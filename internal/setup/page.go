@@ -35,9 +35,7 @@ func (p *page) set(name string, value any, why string) {
 
 func (p *page) String() string { return string(hclwrite.Format([]byte(p.text.String()))) }
 
-// quote is a text as HCL has it.
-func quote(text string) string { return literal(text) }
-
+// literal is a value as HCL has it.
 func literal(value any) string {
 	v := cty.NilVal
 	switch value := value.(type) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,19 +62,7 @@ var bouncerFixed = map[string]string{"tcp_keepalive": "1", "tcp_keepintvl": "10"
 
 // pgbouncer writes the target of pgbouncer.
 func (m *maker) pgbouncer(b *bouncer) {
-	m.gap()
-	if b.found {
-		m.say("%s is written anew, from what it says now; it is kept as pgbouncer.ini.bak.", b.path)
-	} else {
-		m.say("%s is not there yet: it will be, with the defaults of the template.", b.path)
-	}
-	m.open(`target "pgbouncer" "edge"`)
-	m.open("template")
-	m.set("source", "builtin:pgbouncer.ini", "")
-	m.set("destination", b.path, "")
-	m.owned(b.path, b.user, "0640")
-	m.set("backup", true, "")
-	m.close()
+	m.target(`"pgbouncer" "edge"`, "pgbouncer.ini", file{b.path, b.user, "0640"}, b.found)
 
 	vars, extra := m.bouncerVars(b)
 	console := m.console(b, &vars)
@@ -97,13 +86,7 @@ func (m *maker) bouncerVars(b *bouncer) (vars given, extra map[string]string) {
 	}
 	known := varsOf("pgbouncer.ini")
 	settings := b.config.Settings
-	for _, key := range slices.Sorted(func(yield func(string) bool) {
-		for key := range settings {
-			if !yield(key) {
-				return
-			}
-		}
-	}) {
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		value := settings[key]
 		v, has := known[key]
 		switch {

@@ -86,9 +86,10 @@ func (s *session) moved(ctx context.Context, databases []row) error {
 			left[r["database"]+" at "+r["addr"]+":"+r["port"]]++
 		}
 	}
-	for _, where := range slices.Sorted(maps.Keys(left)) {
-		return hint.Wrap(fmt.Errorf("pgbouncer at %s: %d connections of database %s are still open, and lead where it led before", s.at, left[where], where),
-			"a session pool keeps them until its clients leave: server_fast_close = 1")
+	if len(left) == 0 {
+		return nil
 	}
-	return nil
+	first := slices.Min(slices.Collect(maps.Keys(left)))
+	return hint.Wrap(fmt.Errorf("pgbouncer at %s: %d connections of database %s are still open, and lead where it led before", s.at, left[first], first),
+		"a session pool keeps them until its clients leave: server_fast_close = 1")
 }
