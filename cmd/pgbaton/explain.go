@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	lines "github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/pgbaton/pgbaton/internal/explain"
@@ -80,13 +81,8 @@ func printEntry(w io.Writer, e explain.Entry) {
 // wrapped breaks a text into lines of some width.
 func wrapped(text string, width int, indent string) string {
 	var b strings.Builder
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			b.WriteString(indent + line + "\n")
-			line = ""
-		}
-		line = strings.TrimSpace(line + " " + word)
+	for line := range strings.SplitSeq(lines.WrapSoft(text, width), "\n") {
+		b.WriteString(indent + strings.TrimSpace(line) + "\n")
 	}
-	return b.String() + indent + line + "\n"
+	return b.String()
 }

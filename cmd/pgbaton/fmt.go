@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
@@ -82,7 +83,7 @@ func configsIn(path string) ([]string, error) {
 	case !info.IsDir():
 		return []string{path}, nil
 	}
-	return filepath.Glob(filepath.Join(path, "*.hcl"))
+	return slices.DeleteFunc(config.Files([]string{path}), func(p string) bool { return filepath.Ext(p) != ".hcl" }), nil
 }
 
 func (f formatting) one(std stdio, path string) (changed bool, problems config.Problems, err error) {
@@ -111,12 +112,5 @@ func (f formatting) one(std stdio, path string) (changed bool, problems config.P
 	if err != nil || !changed || f.check || f.diff || path == "-" {
 		return changed, nil, err
 	}
-	set, err := render.Stage([]render.File{{Destination: render.Destination{Path: path}, Content: formatted}})
-	if err != nil {
-		return changed, nil, err
-	}
-	if err := set.Rename(); err != nil {
-		return changed, nil, err
-	}
-	return changed, nil, set.Sync()
+	return changed, nil, swapIn(render.File{Destination: render.Destination{Path: path}, Content: formatted})
 }

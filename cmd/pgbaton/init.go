@@ -175,14 +175,26 @@ func writeFirst(std stdio, w setup.Wish, out string, force bool) error {
 func putFile(path, text string, force bool) error {
 	perms := fs.FileMode(0o644)
 	if !force {
-		if _, err := os.Lstat(path); err == nil {
-			err := hint.Wrap(fmt.Errorf("%s is there already", path), "-force writes over it, -out names another file, -out - prints")
-			return explain.Mark(err, explain.FileExists)
+		if err := unused(path, "-force writes over it, -out names another file, -out - prints"); err != nil {
+			return err
 		}
 	}
-	set, err := render.Stage([]render.File{{Destination: render.Destination{Path: path, Perms: &perms}, Content: []byte(text)}})
+	return swapIn(render.File{Destination: render.Destination{Path: path, Perms: &perms}, Content: []byte(text)})
+}
+
+// unused refuses a path that something lies at.
+func unused(path, advice string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return explain.Mark(hint.Wrap(fmt.Errorf("%s is there already", path), "%s", advice), explain.FileExists)
+	}
+	return nil
+}
+
+// swapIn writes one file whole, as targets have theirs.
+func swapIn(f render.File) error {
+	set, err := render.Stage([]render.File{f})
 	if errors.Is(err, fs.ErrNotExist) {
-		return hint.Wrap(err, "make the folder %s", filepath.Dir(path))
+		return hint.Wrap(err, "make the folder %s", filepath.Dir(f.Path))
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"runtime"
@@ -20,6 +21,7 @@ import (
 	"github.com/pgbaton/pgbaton/internal/history"
 	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/internal/secret"
+	"github.com/pgbaton/pgbaton/render"
 )
 
 func reportVerb(std stdio) *cobra.Command {
@@ -41,6 +43,11 @@ are hidden; look through it before you give it away, for names and addresses are
 			if out == "" {
 				out = "pgbaton-report-" + now.UTC().Format("20060102-150405") + ".tar.gz"
 			}
+			if out != "-" {
+				if err := unused(out, "-out names another file, -out - is standard output"); err != nil {
+					return err
+				}
+			}
 			r := newBundle(strings.TrimSuffix(path.Base(out), ".tar.gz"), now, std.secrets)
 			r.collect(ctx, from, unit, lines)
 			content, err := r.done()
@@ -51,15 +58,12 @@ are hidden; look through it before you give it away, for names and addresses are
 				_, err := std.out.Write(content)
 				return err
 			}
-			file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-			if err != nil {
+			closed := fs.FileMode(0o600)
+			if err := swapIn(render.File{Destination: render.Destination{Path: out, Perms: &closed}, Content: content}); err != nil {
 				return err
 			}
-			if _, err := file.Write(content); err != nil {
-				return err
-			}
-			_, _ = fmt.Fprintf(std.out, "%s: %d files, secrets hidden; look through it before you give it away\n", out, r.files)
-			return file.Close()
+			_, err = fmt.Fprintf(std.out, "%s: %d files, secrets hidden; look through it before you give it away\n", out, r.files)
+			return err
 		},
 	}
 	from.bind(cmd)

@@ -38,6 +38,20 @@ func prints(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("it did not print %s within a minute", args[0])
 }
 
+// repeats FILE PATTERN N waits until so many lines of a file match.
+func repeats(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if content, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && len(pattern.FindAll(content, n)) == n {
+			return
+		}
+	}
+	ts.Fatalf("%s does not have %s %d times after a minute", args[0], args[1], n)
+}
+
 // signals NAME PIDFILE sends a signal to the process that wrote a PID file.
 func signals(ts *testscript.TestScript, _ bool, args []string) {
 	sig := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "USR2": syscall.SIGUSR2}[args[0]]

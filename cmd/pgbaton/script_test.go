@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 			"append":  appendLine,
 			"awaits":  awaits,
 			"prints":  prints,
+			"repeats": repeats,
 			"signals": signals,
 		},
 	})
