@@ -262,9 +262,9 @@ var Entries = []Entry{
 	},
 	{
 		FileExists, "file-exists", "The file is there already",
-		"pgbaton init does not write over what somebody wrote.",
+		"pgbaton init and pgbaton report do not write over what somebody wrote.",
 		"Nothing was written.",
-		"-out names another file, -out - prints, -force writes over it.",
+		"-out names another file, -out - prints; init -force writes over it.",
 	},
 	{
 		OtherStore, "other-store", "Patroni's store can't be read yet",

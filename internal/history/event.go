@@ -91,4 +91,4 @@ type File struct {
 
 func (e Held) of() string     { return e.Target }
 func (e Released) of() string { return e.Target }
-func (e Attempt) of() string  { return e.Target }
+func (a Attempt) of() string  { return a.Target }
