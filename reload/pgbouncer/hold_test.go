@@ -297,6 +297,9 @@ func TestHoldIsTaken(t *testing.T) {
 	b := newBouncer(t)
 	b.commit(t, b.config(a.entry("app"), transactions, "application_name_add_host = 1"))
 	b.start(t)
+	b.console(t, "PAUSE app") // by an operator, so it is taken by nobody
+	same(t, "flowing while an operator pauses", flowing(t, b.holder(t, b.here()), a))
+	b.console(t, "RESUME app")
 	first, second := b.holder(t, b.here()), b.holder(t, b.here())
 	names := flowing(t, first, a)
 	taken := func(h reload.Holder) {
@@ -307,6 +310,9 @@ func TestHoldIsTaken(t *testing.T) {
 	}
 	hold(t, first, names)
 	taken(second)
+	if _, err := second.Traffic(t.Context(), []reload.Address{a.address()}); !errors.Is(err, reload.ErrTaken) || hint.Of(err) == "" {
+		t.Errorf("what another holds already: error %v, hint %q", err, hint.Of(err))
+	}
 	hold(t, first, names)
 	release(t, first, names)
 	hold(t, second, names)

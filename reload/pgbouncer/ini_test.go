@@ -116,7 +116,7 @@ func FuzzRows(f *testing.F) {
 		}
 		leader := []reload.Address{{Host: "10.0.0.1", Port: 5432}}
 		p := newPost(console{host: "/tmp", port: 6432, user: "u"})
-		flowing, _ := p.flowing(rows, leader)
+		flowing, _, _ := p.flowing(rows, leader)
 		for _, found := range flowing {
 			fits := false
 			for _, r := range rows {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/reload"
@@ -34,40 +35,84 @@ func (d *daemon) marked(ctx context.Context, p *post) (*session, error) {
 		}
 		p.unmark(ctx)
 	}
-	host, _ := os.Hostname()
-	claim := d.claim
-	if claim == "" {
-		claim = fmt.Sprintf("%d-%04x", os.Getpid(), rand.N(1<<16)) //nolint:gosec // no secret
-	}
-	name := fmt.Sprintf("%s %s:%s", holdsName, host, claim)
+	name := d.holds()
 	s, err := p.open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.run(ctx, "SHOW CLIENTS")
+	first, err := holder(ctx, s)
+	if err == nil && first != "" && !strings.HasPrefix(first, name) {
+		err = p.taken(first)
+	}
 	if err != nil {
 		s.drop()
 		return nil, err
 	}
-	first := ""
-	for _, r := range rows {
-		if r["database"] == admin && strings.HasPrefix(r["application_name"], holdsName) {
-			first = r["application_name"]
-			break
-		}
-	}
-	switch {
-	case first == "":
+	if first == "" {
 		d.log.Warn("pgbouncer does not show who else holds its traffic: see to it that no other pgbaton does", "console", p.String())
-	case !strings.HasPrefix(first, name): // application_name_add_host appends to it
-		s.drop()
-		return nil, hint.Wrap(fmt.Errorf("hold traffic at console %s: %w: %q", p.console, reload.ErrTaken, first),
-			"let one pgbaton serve this pgbouncer; the name says its host")
 	}
 	p.mu.Lock()
 	p.mark = s
 	p.mu.Unlock()
 	return s, nil
+}
+
+// holds is the application_name by which this daemon tells that it holds. To what
+// others see, application_name_add_host appends.
+func (d *daemon) holds() string {
+	host, _ := os.Hostname()
+	claim := d.claim
+	if claim == "" {
+		claim = fmt.Sprintf("%d-%04x", os.Getpid(), rand.N(1<<16)) //nolint:gosec // no secret
+	}
+	return fmt.Sprintf("%s %s:%s", holdsName, host, claim)
+}
+
+// holder is the first session that tells of a hold, "" if there is none.
+func holder(ctx context.Context, s *session) (string, error) {
+	rows, err := s.run(ctx, "SHOW CLIENTS")
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rows {
+		if r["database"] == admin && strings.HasPrefix(r["application_name"], holdsName) {
+			return r["application_name"], nil
+		}
+	}
+	return "", nil
+}
+
+// free returns an error if what is paused at the console may be another pgbaton's, as
+// one is marked there, and none if it can only be an operator's.
+func (d *daemon) free(ctx context.Context, p *post, s *session) error {
+	p.mu.Lock()
+	marked, by, known := p.mark != nil, p.other, time.Since(p.asked) < again
+	p.mu.Unlock()
+	if marked {
+		return nil // no other can be
+	}
+	if !known {
+		var err error
+		if by, err = holder(ctx, s); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.other, p.asked = by, time.Now()
+		p.mu.Unlock()
+	}
+	if by == "" || d.claim != "" && strings.HasPrefix(by, d.holds()) {
+		return nil
+	}
+	return p.taken(by)
+}
+
+// again is how long an answer of free stands: SHOW CLIENTS is as long as there are
+// clients.
+const again = time.Second
+
+func (p *post) taken(by string) error {
+	return hint.Wrap(fmt.Errorf("hold traffic at console %s: %w: %q", p.console, reload.ErrTaken, by),
+		"let one pgbaton serve this pgbouncer; the name says its host")
 }
 
 // unmark ends the session by which this daemon told that it holds.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 )
@@ -32,6 +33,8 @@ type post struct {
 	foreign bool            // all are, by somebody else's
 	retry   string          // server_login_retry as it was before it was set to 0
 	later   *cut            // what to cut as soon as nothing is held
+	other   string          // who else told of a hold when it was asked last
+	asked   time.Time       // when that was
 }
 
 func newPost(at console) *post {

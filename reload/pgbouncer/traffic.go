@@ -82,11 +82,14 @@ func (d *daemon) look(ctx context.Context, p *post, s *session, leader []reload.
 	}
 	t.Limit, _ = strconv.Atoi(is["max_client_conn"])
 
-	flowing, whole := p.flowing(databases, leader)
+	flowing, whole, foreign := p.flowing(databases, leader)
 	if whole && !p.holdsAll() {
 		whole = d.fallback(is["conffile"], databases, leader)
 	}
 	if len(flowing) == 0 && !whole {
+		if foreign {
+			return t, d.free(ctx, p, s)
+		}
 		return t, nil
 	}
 	// What another pgbaton is about to hold is none of ours, not even for a moment.
@@ -106,9 +109,10 @@ func (d *daemon) look(ctx context.Context, p *post, s *session, leader []reload.
 	return t, nil
 }
 
-// flowing is what of a SHOW DATABASES leads to the leader and is not paused, and
-// whether that is all except what is held from here.
-func (p *post) flowing(rows []row, leader []reload.Address) (flowing []string, whole bool) {
+// flowing is what of a SHOW DATABASES leads to the leader and is not paused,
+// whether that is all except what is held from here, and whether something of it
+// is paused by somebody else.
+func (p *post) flowing(rows []row, leader []reload.Address) (flowing []string, whole, foreign bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	whole = true
@@ -126,10 +130,10 @@ func (p *post) flowing(rows []row, leader []reload.Address) (flowing []string, w
 		case !paused:
 			flowing = append(flowing, name)
 		case !p.held[name]:
-			whole = false
+			whole, foreign = false, true
 		}
 	}
-	return flowing, whole
+	return flowing, whole, foreign
 }
 
 // paused says whether everything is, by one PAUSE or SUSPEND of the whole, which
