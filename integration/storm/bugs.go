@@ -48,7 +48,7 @@ var Bugs = []Bug{
 	{"of several files the first is swapped in", []Edit{{"render/commit.go", "		f.Temp = \"\"\n	}\n	return nil\n", "		f.Temp = \"\"\n		break\n	}\n	return nil\n"}}, []string{"switchover"}},
 	{"what hangs on the old leader is not cut", []Edit{{"internal/target/apply.go", "if !can || len(left) == 0 {", "if !can || len(left) >= 0 {"}}, []string{"leader hangs for good"}},
 	{"what an operator paused is resumed", []Edit{{"reload/pgbouncer/traffic.go", "		case !paused:\n", "		case !paused, !p.held[name]:\n"}}, []string{"operator pauses another database", "switchover"}},
-	{"a broken config ends it", []Edit{{"cmd/pgbaton/run.go", "		d.log.Error(\"config refused, the old one stays\", \"code\", explain.ConfigRefused, \"problems\", len(problems))\n		return\n", "		panic(\"config refused\")\n"}}, []string{"pgbaton reads its config again"}},
+	{"a broken config ends it", []Edit{{"cmd/pgbaton/daemon.go", "		d.log.Error(\"config refused, the old one stays\", \"code\", explain.ConfigRefused, \"problems\", len(problems))\n		return\n", "		panic(\"config refused\")\n"}}, []string{"pgbaton reads its config again"}},
 	{"a candidate is asked once", []Edit{{"internal/probe/confirm.go", "					err = wait(ctx, pause)\n", "					<-ctx.Done()\n"}}, []string{"switchover"}},
 	{"an older leader is shown again", []Edit{{"internal/target/source.go", "	w.Files, w.Hash, w.Changed = files, hash, now\n", "	if len(older) > 0 && moved && len(leaders) > 0 && now.Nanosecond()%3 == 0 {\n		files, hash = older, render.Hash(older)\n	}\n	older = w.Files\n	w.Files, w.Hash, w.Changed = files, hash, now\n"}, {"internal/target/source.go", "const maxPasses = 100\n", "const maxPasses = 100\n\nvar older []render.File\n"}}, []string{"switchover"}},
 }
