@@ -10,7 +10,7 @@ VULN    := $(TOOLS)/govulncheck-1.9.0/govulncheck
 NFPM    := $(TOOLS)/nfpm-2.45.2/nfpm
 BROWSER := $(TOOLS)/playwright-core-1.61.1/package.json
 
-.PHONY: help build sbom man share deb demo test bench bench-failover chaos storm record screenshots lint vuln fuzz tools clean packages
+.PHONY: help build sbom man share deb demo test bench bench-failover chaos storm record screenshots recording lint vuln fuzz tools clean packages
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -61,6 +61,9 @@ record: packages $(CONSUL) ## write the decoders' test data anew, from a real Pa
 
 screenshots: packages $(CONSUL) $(BROWSER) ## take the pictures of the status page anew, of a real pgbaton (Debian, root)
 	@SCREENSHOTS=$(abspath docs/screenshots) integration/test.sh -run 'TestPage$$' ./integration
+
+recording: ## record the demo anew, as docs/demo.svg (asciinema, npm)
+	@integration/recording.sh
 
 lint: $(LINT) ## golangci-lint, as .golangci.yml says
 	$(LINT) run ./...
