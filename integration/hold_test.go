@@ -227,6 +227,42 @@ func TestWaysOutOfAHold(t *testing.T) {
 		e.nothingHeld(t)
 	})
 
+	t.Run("a release that fails", func(t *testing.T) {
+		e := newEdge(t, consul, c, edgeSettings{})
+		config, record := filepath.Join(e.dir, "pgbaton.hcl"), filepath.Join(e.dir, "state", "by-hand.pgbouncer.edge.json")
+		e.pgbaton(t, "hold", "-config", config, "-for", "4s")
+		e.isHeld(t, true)
+		text, err := os.ReadFile(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		as := func(user string) {
+			t.Helper()
+			if err := os.WriteFile(record, []byte(strings.Replace(string(text), `"User": ""`, `"User": "`+user+`"`, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		as("stranger")
+		if out := verb(t, e.dir, 1, "release", "-config", config); !strings.Contains(out, "stranger") {
+			t.Errorf("it said %q", out)
+		}
+		as("") // whoever looks after it finds it where it was
+		e.isHeld(t, false)
+		e.nothingHeld(t)
+
+		// With nobody to look after it but the daemon.
+		e.pgbaton(t, "hold", "-config", config, "-for", "2s")
+		servertest.Eventually(t, "its guard is gone", func() error {
+			return os.Rename(record, filepath.Join(e.dir, "kept"))
+		})
+		e.isHeld(t, true)
+		servertest.Eventually(t, "it is there again", func() error {
+			return os.Rename(filepath.Join(e.dir, "kept"), filepath.Join(e.dir, "state", "releasing.by-hand.pgbouncer.edge.json"))
+		})
+		e.isHeld(t, false)
+		e.nothingHeld(t)
+	})
+
 	t.Run("SIGHUP hands it over", func(t *testing.T) {
 		e := newEdge(t, consul, c, edgeSettings{})
 		w := startWriters(t, e.port, 4)
@@ -341,14 +377,20 @@ func (e *edge) noHolds(t *testing.T) {
 // pgbaton runs a verb as the user postgres.
 func (e *edge) pgbaton(t *testing.T, args ...string) string {
 	t.Helper()
+	return verb(t, e.dir, 0, args...)
+}
+
+// verb runs a verb of pgbaton as the user postgres, and wants an exit code of it.
+func verb(t *testing.T, dir string, exit int, args ...string) string {
+	t.Helper()
 	cmd := exec.Command(binary, args...)
-	cmd.Dir = e.dir
+	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	servertest.AsPostgres(t, cmd)
 	begun := time.Now()
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("pgbaton %s: %v\n%s", strings.Join(args, " "), err, out)
+	if cmd.ProcessState.ExitCode() != exit {
+		t.Fatalf("pgbaton %s: %v, want exit %d\n%s", strings.Join(args, " "), err, exit, out)
 	}
 	t.Logf("pgbaton %s: %v", args[0], time.Since(begun).Round(time.Millisecond))
 	return string(out)

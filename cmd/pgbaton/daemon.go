@@ -188,7 +188,7 @@ func (d *daemon) start(ctx context.Context, a *assembly) {
 		d.log.Warn("a restart will not know what was done", "error", err, "hint", hint.Of(err))
 	}
 	d.group.Go(func() error {
-		releaseForgotten(ctx, folder, a.specs, d.log)
+		(&forgotten{folder: folder, specs: a.specs, log: d.log}).run(ctx)
 		return nil
 	})
 	d.metrics.Take(ids(a.specs))

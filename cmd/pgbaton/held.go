@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -100,6 +102,10 @@ func releaseFile(ctx context.Context, folder state.Folder, file string, log hclo
 		names = append(names, h.Names...)
 	}
 	if err := holder.Release(ctx, names); err != nil {
+		// Whoever looked after it has to find it again.
+		if before, renamed := strings.CutPrefix(file, target.ReleasingPrefix); renamed {
+			err = errors.Join(err, folder.Rename(file, before))
+		}
 		return nil, explain.Mark(hint.Wrap(fmt.Errorf("release %s: %w", holds.Target, err), "%s", hint.Of(err)), explain.StaysHeld)
 	}
 	return names, folder.Remove(file)
@@ -116,36 +122,91 @@ func until(h target.Holds) time.Time {
 	return last
 }
 
-// releaseForgotten releases what nobody looks after any more: holds of targets
-// that hold no longer, those by hand whose time has passed, and those that
-// somebody began to release.
-func releaseForgotten(ctx context.Context, folder state.Folder, specs []target.Spec, log hclog.Logger) {
-	files, err := heldFiles(folder)
-	if err != nil {
-		log.Error("what was held before is not known", "error", err)
-	}
-	for _, file := range files {
-		id := heldTarget(file)
-		switch {
-		case strings.HasPrefix(file, target.HeldPrefix):
-			if slices.ContainsFunc(specs, func(s target.Spec) bool { return s.Hold && s.ID() == id }) {
-				continue // its loop takes it over
-			}
-			lock, err := folder.Lock(id)
-			if err != nil {
-				continue // another pgbaton's, which lives
-			}
-			defer func() { _ = lock.Close() }()
-		case strings.HasPrefix(file, target.ByHandPrefix):
-			if h, found, err := loadHolds(folder, file); err != nil || !found || time.Now().Before(until(h)) {
-				continue
-			}
+// forgotten looks after what nobody else does: holds of targets that hold no longer, those
+// by hand whose time has passed, and those that somebody began to release.
+type forgotten struct {
+	folder state.Folder
+	specs  []target.Spec
+	log    hclog.Logger
+	seen   map[string]time.Time // by file: since when it is somebody's to release
+	failed map[string]int       // by file: how often in a row
+}
+
+// How long whoever releases something has before the daemon does it for him, and how
+// often it looks.
+const (
+	releaserLeft  = 10 * time.Second
+	forgottenEach = 2 * time.Second
+)
+
+// run releases what is there already, and then what is left lying, until ctx ends.
+func (f *forgotten) run(ctx context.Context) {
+	f.seen, f.failed = map[string]time.Time{}, map[string]int{}
+	for left := time.Duration(0); ; left = releaserLeft {
+		f.look(ctx, left)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(forgottenEach):
 		}
-		names, err := releaseFile(ctx, folder, file, log)
-		if err != nil {
-			log.Error("what was held before stays held", "code", explain.StaysHeld, "error", err, "hint", hint.Of(err))
+	}
+}
+
+// look releases what has been somebody else's to release for longer than left.
+func (f *forgotten) look(ctx context.Context, left time.Duration) {
+	files, err := heldFiles(f.folder)
+	if err != nil && left == 0 {
+		f.log.Error("what was held before is not known", "error", err)
+	}
+	there := map[string]bool{}
+	for _, file := range files {
+		if !f.due(file) {
 			continue
 		}
-		log.Warn("released what was held before", "names", strings.Join(names, ", "))
+		there[file] = true
+		if f.seen[file].IsZero() {
+			f.seen[file] = time.Now()
+		}
+		if time.Since(f.seen[file]) >= left {
+			f.release(ctx, file)
+		}
+	}
+	maps.DeleteFunc(f.seen, func(file string, _ time.Time) bool { return !there[file] })
+	maps.DeleteFunc(f.failed, func(file string, _ int) bool { return !there[file] })
+}
+
+// due says whether a hold should be over, and is nobody's who lives.
+func (f *forgotten) due(file string) bool {
+	switch {
+	case strings.HasPrefix(file, target.ByHandPrefix):
+		h, found, err := loadHolds(f.folder, file)
+		return err == nil && found && time.Now().After(until(h))
+	case strings.HasPrefix(file, target.HeldPrefix):
+		id := heldTarget(file)
+		if slices.ContainsFunc(f.specs, func(s target.Spec) bool { return s.Hold && s.ID() == id }) {
+			return false // its loop takes it over
+		}
+		locked, err := f.folder.Locked(id)
+		return err == nil && !locked // another pgbaton's, which lives
+	}
+	return true
+}
+
+func (f *forgotten) release(ctx context.Context, file string) {
+	if id := heldTarget(file); strings.HasPrefix(file, target.HeldPrefix) {
+		lock, err := f.folder.Lock(id)
+		if err != nil {
+			return
+		}
+		defer func() { _ = lock.Close() }()
+	}
+	names, err := releaseFile(ctx, f.folder, file, f.log)
+	if err == nil {
+		delete(f.failed, file)
+		f.log.Warn("released what was held before", "names", strings.Join(names, ", "))
+		return
+	}
+	if f.failed[file]++; bits.OnesCount(uint(f.failed[file])) == 1 { //nolint:gosec // it counts from one
+		f.log.Error("what was held before stays held", "code", explain.StaysHeld, "error", err, "times", f.failed[file], "hint", hint.Of(err))
 	}
 }

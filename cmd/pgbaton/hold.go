@@ -146,6 +146,10 @@ func releaseAll(ctx context.Context, std stdio, folder state.Folder, name string
 		}
 		names, err := releaseFile(ctx, folder, file, log)
 		if err != nil {
+			if strings.HasPrefix(file, target.ByHandPrefix) && folder.Has(file) {
+				// Its guard saw it go, and went too.
+				err = errors.Join(err, guardAlone(folder, file))
+			}
 			errs = append(errs, err)
 			continue
 		}

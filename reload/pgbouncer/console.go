@@ -48,6 +48,9 @@ func (c console) open(ctx context.Context, name string) (*session, error) {
 	// leave here.
 	var in atomic.Bool
 	dial := config.DialFunc
+	if c.passwordFile == "" {
+		dial = asOwner(dial)
+	}
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if in.Load() {
 			return nil, errors.New("a console is sent no request to cancel")
