@@ -35,6 +35,10 @@ type Claimer interface{ Claim(name string) }
 // undo what the other holds.
 var ErrTaken = errors.New("another pgbaton holds its traffic")
 
+// ErrUnasked is in the chain of an error if a daemon could not be asked at all, so that
+// nothing is known of it.
+var ErrUnasked = errors.New("it could not be asked")
+
 // A Holder is a Daemon that can keep clients waiting instead of failing. What an
 // operator holds is never among Flowing, and so never released.
 type Holder interface {
@@ -51,6 +55,12 @@ type Holder interface {
 	// Release lets the clients of names, in the order in which they were held, go on.
 	// A name that is not held, or not there any more, is no error.
 	Release(ctx context.Context, names []string) error
+}
+
+// A Readier is a Holder that can tell without a trace whether it could hold: Traffic may
+// leave one in the daemon's log each time.
+type Readier interface {
+	Ready(ctx context.Context, leader []Address) error
 }
 
 // An Evictor is a Holder that cannot hold sessions which are open already: they

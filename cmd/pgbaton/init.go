@@ -146,7 +146,7 @@ func writeFirst(std stdio, w setup.Wish, out string, force bool) error {
 		name = "pgbaton.hcl"
 	}
 	c, problems := load(sources{extra: []config.Extra{{Name: name, Text: made.Text, Exact: true}}})
-	if c != nil {
+	if c != nil && len(made.Files) == 0 {
 		problems = append(problems, checkTemplates(c)...)
 	}
 	if problems.Fatal() {
@@ -154,8 +154,11 @@ func writeFirst(std stdio, w setup.Wish, out string, force bool) error {
 	}
 	if out == "-" {
 		_, err = fmt.Fprint(std.out, made.Text)
+		for _, f := range made.Files {
+			made.Todo = append(made.Todo, fmt.Sprintf("%s is not written, as nothing is: with -out FILE it is made from %s, beside that file", f.Name, f.Like))
+		}
 	} else {
-		err = putFile(out, made.Text, force)
+		err = putFiles(out, made, force)
 	}
 	if err != nil {
 		return err
@@ -163,6 +166,9 @@ func writeFirst(std stdio, w setup.Wish, out string, force bool) error {
 	colour := coloured(std.err)
 	if out != "-" {
 		_, _ = fmt.Fprintf(std.err, "%s %s\n", paint("wrote", "32", colour), out)
+		for _, f := range made.Files {
+			_, _ = fmt.Fprintf(std.err, "%s %s\n", paint("wrote", "32", colour), filepath.Join(filepath.Dir(out), f.Name))
+		}
 	}
 	for _, t := range made.Todo {
 		_, _ = fmt.Fprintf(std.err, "%s %s\n", paint("to do:", "33", colour), t)
@@ -171,15 +177,38 @@ func writeFirst(std stdio, w setup.Wish, out string, force bool) error {
 	return nil
 }
 
-// putFile writes a file whole; one that is there stays, without force.
-func putFile(path, text string, force bool) error {
-	perms := fs.FileMode(0o644)
-	if !force {
-		if err := unused(path, "-force writes over it, -out names another file, -out - prints"); err != nil {
+// putFiles writes a config and what it names, whole; what is there stays, without force.
+func putFiles(path string, made setup.Config, force bool) error {
+	files := []render.File{plain(path, made.Text)}
+	for _, f := range made.Files {
+		d := render.Destination{Path: filepath.Join(filepath.Dir(path), f.Name)}
+		info, err := os.Stat(f.Like)
+		if err != nil {
 			return err
 		}
+		mode := info.Mode().Perm()
+		d.Perms = &mode
+		if os.Geteuid() == 0 {
+			if d.User, err = render.UserID(f.User); err != nil {
+				return err
+			}
+		}
+		files = append(files, render.File{Destination: d, Content: []byte(f.Text)})
 	}
-	return swapIn(render.File{Destination: render.Destination{Path: path, Perms: &perms}, Content: []byte(text)})
+	if !force {
+		for _, f := range files {
+			if err := unused(f.Path, "-force writes over it, -out names another file, -out - prints"); err != nil {
+				return err
+			}
+		}
+	}
+	return swapIn(files...)
+}
+
+// plain is a file that everybody may read.
+func plain(path, text string) render.File {
+	perms := fs.FileMode(0o644)
+	return render.File{Destination: render.Destination{Path: path, Perms: &perms}, Content: []byte(text)}
 }
 
 // unused refuses a path that something lies at.
@@ -190,11 +219,11 @@ func unused(path, advice string) error {
 	return nil
 }
 
-// swapIn writes one file whole, as targets have theirs.
-func swapIn(f render.File) error {
-	set, err := render.Stage([]render.File{f})
+// swapIn writes files whole, as targets have theirs.
+func swapIn(files ...render.File) error {
+	set, err := render.Stage(files)
 	if errors.Is(err, fs.ErrNotExist) {
-		return hint.Wrap(err, "make the folder %s", filepath.Dir(f.Path))
+		return hint.Wrap(err, "make the folder %s", filepath.Dir(files[0].Path))
 	}
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func pagesVerb(std stdio) *cobra.Command {
 				}
 			}
 			if markdown != "" {
-				return putFile(markdown, commandsPage(newRoot(std)), true)
+				return swapIn(plain(markdown, commandsPage(newRoot(std))))
 			}
 			return nil
 		},
@@ -76,7 +76,7 @@ func writeMan(root *cobra.Command, dir string) error {
 		}
 		head := fmt.Sprintf(`.TH "%s" "1" "%s" "pgbaton" "pgbaton"`, strings.ToUpper(name), date)
 		text := flag.ReplaceAllString(title.ReplaceAllLiteralString(page.String(), head), ".TP\n$1\n")
-		if err := putFile(filepath.Join(dir, name+".1"), text, true); err != nil {
+		if err := swapIn(plain(filepath.Join(dir, name+".1"), text)); err != nil {
 			return err
 		}
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +35,8 @@ what is wanted now. Nothing is changed, and no pgbaton need run.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
+			missing := awaited{texts: make([]string, 1)}
+			defer std.progress.during(missing.String)()
 			for until := time.Now().Add(wait); ; {
 				var list []verdict
 				err := l.look(ctx, std, func(ctx context.Context, a *assembly, targets []rendered) error {
@@ -48,6 +52,7 @@ what is wanted now. Nothing is changed, and no pgbaton need run.`,
 					}
 					return showVerdicts(std.out, as, list)
 				}
+				missing.set(0, unverified(list))
 				select {
 				case <-ctx.Done():
 					return context.Cause(ctx)
@@ -81,6 +86,8 @@ type verdict struct {
 	Disk   []string `json:"differs"` // files that are not what they should be, and in what
 	Error  string   `json:"error,omitempty"`
 	Hint   string   `json:"hint,omitempty"`
+
+	unasked bool // of its daemon nothing is known
 }
 
 // verify looks at one target's files and its daemon.
@@ -113,11 +120,22 @@ func verify(ctx context.Context, a *assembly, t rendered) verdict {
 	}
 	mark, err := verifier.Verify(ctx, committed, record.Mark)
 	if err != nil {
-		v.Error, v.Hint = a.secrets.Hide(err.Error()), hint.Of(err)
+		v.Error, v.Hint, v.unasked = a.secrets.Hide(err.Error()), hint.Of(err), errors.Is(err, reload.ErrUnasked)
 		return v
 	}
 	v.Proof, v.How, v.OK = mark.Proof.String(), mark.How, len(v.Disk) == 0
 	return v
+}
+
+// unverified says what is not as it should be.
+func unverified(list []verdict) string {
+	var texts []string
+	for _, v := range list {
+		if !v.OK {
+			texts = append(texts, v.Target+": "+cmp.Or(v.Error, strings.Join(v.Disk, ", "), "it serves something else"))
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 func verifiedAll(list []verdict) bool {
@@ -153,7 +171,10 @@ func showVerdicts(w io.Writer, as format, list []verdict) error {
 
 func printVerdict(w io.Writer, v verdict) {
 	word, colour := "as it should be", "32"
-	if !v.OK {
+	switch {
+	case v.unasked:
+		word, colour = "could not be asked", "31"
+	case !v.OK:
 		word, colour = "not as it should be", "31"
 	}
 	_, _ = fmt.Fprintf(w, "%s: %s\n", v.Target, paint(word, colour, coloured(w)))

@@ -1,6 +1,8 @@
 # /etc/pgbaton/pgbaton.hcl: pgbouncer and HAProxy beside Patroni on Consul, each
 # as Debian's package runs it.
 
+state_dir = "/var/lib/pgbaton" # the unit's; so said, every verb finds it, whoever types it
+
 consul {
   address    = "127.0.0.1:8500"
   token_file = "/etc/pgbaton/consul-token" # leave it out if Consul has no ACLs

@@ -24,6 +24,8 @@ type course struct {
 	memory state.Folder
 	log    hclog.Logger
 
+	refused string // why a leader is refused, as it was told; run's own
+
 	// The rest is written by run alone, under mu.
 	mu      sync.Mutex
 	baton   cluster.Baton
@@ -56,7 +58,7 @@ func (c *course) run(ctx context.Context, sub *watcher.Subscription) {
 			next = cluster.Next(prev, seen, c.def.Policy, looks.evidence(), now)
 			c.publish(next, keys)
 			looks.adjust(next, c.def)
-			c.news(prev, next, known)
+			c.news(prev, next, known, now)
 			if next.Term != prev.Term {
 				c.keep(next)
 			}
@@ -73,8 +75,21 @@ func (c *course) run(ctx context.Context, sub *watcher.Subscription) {
 		case <-sub.Changed():
 		case <-looks.changed:
 		case <-after(next.Wake(now)):
+		case <-after(c.lookAgain(next)):
 		}
 	}
+}
+
+// secondLook is how long a leader has to be refused before that is said: whoever asks its
+// server in the next moment may learn that it does lead, as after a restore of the store.
+const secondLook = time.Second
+
+// lookAgain is when a refusal is to be told; zero if there is none to tell.
+func (c *course) lookAgain(b cluster.Baton) time.Time {
+	if b.Refused == "" || b.Refused == c.refused {
+		return time.Time{}
+	}
+	return b.Doubted.Add(secondLook)
 }
 
 // publish makes b what the cluster's query is answered with, as fresh as the
@@ -104,14 +119,18 @@ func (c *course) usable(ctx context.Context, leader cluster.Member) {
 }
 
 // news logs what an operator would ask about, and no heartbeat.
-func (c *course) news(prev, next cluster.Baton, known bool) {
+func (c *course) news(prev, next cluster.Baton, known bool, now time.Time) {
 	if next.Confirmed != nil && (next.Term.Leader != prev.Term.Leader || !known) {
 		c.log.Info("leader confirmed", "leader", next.Term.Leader, "address", next.Confirmed.Address(), "timeline", next.Term.Timeline, "by", string(next.By))
 	}
 	if next.Phase != prev.Phase {
 		c.log.Info("phase", "is", string(next.Phase), "was", string(prev.Phase))
 	}
-	if next.Refused != "" && next.Refused != prev.Refused {
+	switch {
+	case next.Refused == "":
+		c.refused = ""
+	case next.Refused != c.refused && !next.Doubted.After(now.Add(-secondLook)):
+		c.refused = next.Refused
 		c.log.Error("leader refused", "code", explain.LeaderRefused, "reason", next.Refused)
 	}
 	switch {

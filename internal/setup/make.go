@@ -26,8 +26,17 @@ type Wish struct {
 
 // Config is a config, and what it needs that is not there yet.
 type Config struct {
+	Text  string
+	Files []File   // templates that it names, beside it
+	Todo  []string // for a person, a sentence each
+}
+
+// File is a file that a config names.
+type File struct {
+	Name string // it begins where the config lies
 	Text string
-	Todo []string // for a person, a sentence each
+	Like string // the file that it was made from: it gets the same mode
+	User string // whom it is to belong to
 }
 
 // Places are where Debian's packages keep the configs, those of Patroni first.
@@ -59,6 +68,7 @@ type maker struct {
 	Wish
 	page
 	patroni patroni // zero without a PatroniFile
+	files   []File
 	todo    []string
 }
 
@@ -82,6 +92,10 @@ func Make(w Wish) (Config, error) {
 		}
 	}
 	m.head()
+	if m.User != self() || m.User == "root" {
+		m.gap()
+		m.set("state_dir", "/var/lib/pgbaton", "the unit's; so said, every verb finds it, whoever types it")
+	}
 	m.store()
 	m.cluster()
 	if bouncer != nil {
@@ -93,7 +107,7 @@ func Make(w Wish) (Config, error) {
 	if err := m.keepalived(); err != nil {
 		return Config{}, err
 	}
-	return Config{Text: m.String(), Todo: m.todo}, nil
+	return Config{Text: m.String(), Files: m.files, Todo: m.todo}, nil
 }
 
 func (m *maker) need(format string, args ...any) {
@@ -219,9 +233,14 @@ func (m *maker) target(labels, builtin string, f file, found bool) {
 	} else {
 		m.say("%s is not there yet: it will be, with the defaults of the template.", f.path)
 	}
+	m.from(labels, "builtin:"+builtin, f)
+}
+
+// from begins a target whose file is rendered from a source.
+func (m *maker) from(labels, source string, f file) {
 	m.open("target " + labels)
 	m.open("template")
-	m.set("source", "builtin:"+builtin, "")
+	m.set("source", source, "")
 	m.set("destination", f.path, "")
 	m.owned(f)
 	m.set("backup", true, "")

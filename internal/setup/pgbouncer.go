@@ -39,7 +39,7 @@ func (m *maker) lookAtPgBouncer() (*bouncer, error) {
 	processes := running("pgbouncer", b.path)
 	switch owner := ownerOf(b.path); {
 	case len(processes) > 0:
-		b.user, b.why = processes[0].user, "whom the pgbouncer that runs is"
+		b.user, b.why = processes[0].user, "as whom the pgbouncer of this machine runs"
 	case b.config.Settings["user"] != "":
 		b.user, b.why = b.config.Settings["user"], "from "+b.path
 	case owner != "" && owner != "root":
@@ -62,6 +62,10 @@ var bouncerFixed = map[string]string{"tcp_keepalive": "1", "tcp_keepintvl": "10"
 
 // pgbouncer writes the target of pgbouncer.
 func (m *maker) pgbouncer(b *bouncer) {
+	if b.special() {
+		m.ownPgBouncer(b)
+		return
+	}
 	m.target(`"pgbouncer" "edge"`, "pgbouncer.ini", file{b.path, b.user, "0640"}, b.found)
 
 	vars, extra := m.bouncerVars(b)
@@ -69,13 +73,72 @@ func (m *maker) pgbouncer(b *bouncer) {
 	vars.write(&m.page, extra, "from "+b.path)
 	m.gap()
 	m.text.WriteString(console)
+	m.bouncerHold(vars.values["pool_mode"] == "session")
+}
+
+// bouncerHold writes whether clients wait, and ends the target.
+func (m *maker) bouncerHold(sessions bool) {
 	m.gap()
-	if mode := vars.values["pool_mode"]; mode == "session" {
+	if sessions {
 		m.say("Clients can't be kept waiting while the leader changes, as pool_mode is session: a session that is open fails once.\nhold = true")
 	} else {
 		m.set("hold", true, "clients wait while the leader changes, instead of failing")
 	}
 	m.close()
+}
+
+// special says whether the config says what the built-in template can't, of databases
+// and users. One that includes others is not for a template of one file.
+func (b *bouncer) special() bool {
+	if !b.found || len(b.config.Includes) > 0 {
+		return false
+	}
+	places := map[string]bool{}
+	for _, d := range b.config.Databases {
+		places[d.Host+":"+cmp.Or(d.Port, "5432")] = true
+		if len(d.Options) > 0 {
+			return true
+		}
+	}
+	return len(b.config.Users) > 0 || len(places) > 1
+}
+
+// ownPgBouncer writes the target of a pgbouncer whose config becomes the template: it
+// stays as it is, but for where the leader is.
+func (m *maker) ownPgBouncer(b *bouncer) {
+	const name = "pgbouncer.ini.tmpl"
+	text, aside, err := pgbouncer.Lead(b.path, "{{ $leader.Host }}", "{{ $leader.Port }}")
+	if err != nil {
+		m.need("%v", err)
+	}
+	m.files = append(m.files, File{
+		Name: name, Like: b.path, User: m.User,
+		Text: "{{ $leader := (cluster \"main\").Leader -}}\n" + text,
+	})
+	m.gap()
+	m.say("%s stays as it is, but for where the leader is: %s is the template of it. It is kept as %s.bak.", b.path, name, filepath.Base(b.path))
+	m.from(`"pgbouncer" "edge"`, name, file{b.path, b.user, "0640"})
+	m.gap()
+	vars := given{}
+	for _, key := range []string{"unix_socket_dir", "auth_file"} {
+		if value := cmp.Or(b.config.Settings[key], bouncerDefaults[key]); value != "" {
+			vars.add(key, value, "")
+		}
+	}
+	if v, ok := varsOf("pgbouncer.ini")["listen_port"].value(cmp.Or(b.config.Settings["listen_port"], "6432")); ok {
+		vars.add("listen_port", v, "")
+	}
+	admins := strings.FieldsFunc(b.config.Settings["admin_users"], func(r rune) bool { return r == ',' || r == ' ' })
+	if len(admins) > 0 {
+		vars.add("admin_users", admins, "")
+	} else if m.User != b.user && m.User != "root" {
+		m.need("add admin_users = pgbaton to [pgbouncer] in %s: pgbaton tells pgbouncer to reload as that user", name)
+	}
+	m.text.WriteString(m.console(b, &vars))
+	m.bouncerHold(cmp.Or(b.config.Settings["pool_mode"], bouncerDefaults["pool_mode"]) == "session")
+	if len(aside) > 0 {
+		m.need("entries of [databases] that do not lead where most do stay as they are: %s. If one is to lead to a replica, say so in %s: {{ (index (cluster \"main\").Replicas 0).Host }}", strings.Join(aside, ", "), name)
+	}
 }
 
 // bouncerVars are the vars that make the template say what the file says.
@@ -164,6 +227,10 @@ func (m *maker) console(b *bouncer, vars *given) string {
 		p.say("The console asks the user %s for no password: pgbouncer runs as the same (%s).", b.user, b.why)
 		return p.text.String()
 	}
+	if m.User == "root" && folder != "" {
+		p.say("The console asks for no password: it lets in whom pgbouncer runs as (%s, %s), and root can be anybody.", b.user, b.why)
+		return p.text.String()
+	}
 	user := "pgbaton"
 	admins, _ := vars.values["admin_users"].([]string)
 	if len(admins) > 0 {
@@ -176,7 +243,7 @@ func (m *maker) console(b *bouncer, vars *given) string {
 	p.set("user", user, "")
 	p.set("password_file", "console-password", "")
 	file, _ := vars.values["auth_file"].(string)
-	m.need("write the password of %s in pgbouncer's %s into the file console-password beside the config, mode 0600; a new user needs a line there, and one reload of pgbouncer by hand",
-		user, cmp.Or(file, filepath.Join(filepath.Dir(b.path), "userlist.txt")))
+	m.need("write the password of %s in pgbouncer's %s into the file console-password beside the config, so that %s alone may read it; a new user needs a line there, and one reload of pgbouncer by hand",
+		user, cmp.Or(file, filepath.Join(filepath.Dir(b.path), "userlist.txt")), m.User)
 	return p.text.String()
 }

@@ -37,15 +37,21 @@ func Of(at time.Time, p Process, targets []Target, clusters []Cluster, stores []
 func list[T any](l []T) []T { return append([]T{}, l...) }
 
 func (s *Status) judge() {
-	inSync := 0
+	inSync, frozen := 0, 0
 	for _, t := range s.Targets {
 		if t.InSync {
 			inSync++
+		}
+		if t.Frozen != nil {
+			frozen++
 		}
 	}
 	s.Troubles = s.troubles()
 	s.OK = inSync == len(s.Targets) && len(s.Troubles) == 0
 	s.Line = fmt.Sprintf("%d of %d targets in sync", inSync, len(s.Targets))
+	if frozen > 0 {
+		s.Line += fmt.Sprintf(", %d frozen", frozen)
+	}
 	if len(s.Troubles) > 0 {
 		s.Line += "; " + s.Troubles[0]
 	}
@@ -67,20 +73,28 @@ func (s *Status) troubles() []string {
 			list = append(list, text)
 		}
 	}
-	for _, c := range s.Clusters {
-		if c.Leader != nil && c.Phase != "steady" {
-			list = append(list, fmt.Sprintf("cluster %s is %s since %s", c.Name, c.Phase, clock(c.Since)))
-		}
-	}
-	for _, st := range s.Stores {
+	for _, st := range s.Stores { // they may be why clusters are as they are
 		if st.Stale != nil {
 			list = append(list, fmt.Sprintf("store %s is stale since %s", st.Name, clock(st.Stale.Since)))
+		}
+	}
+	for _, c := range s.Clusters {
+		if c.Leader != nil && c.Phase != "steady" {
+			list = append(list, fmt.Sprintf("cluster %s %s since %s", c.Name, phaseWords(c.Phase), clock(c.Since)))
 		}
 	}
 	if r := s.Process.Refused; r != nil {
 		list = append(list, fmt.Sprintf("the config of %s was not taken up: %s", clock(r.At), OneLine(r.Text)))
 	}
 	return list
+}
+
+// phaseWords says what a phase means of a cluster.
+func phaseWords(phase string) string {
+	if phase == "lost" {
+		return "has lost its leader"
+	}
+	return "is " + phase
 }
 
 // Trouble says in one line why a target is not in sync, as far as that is known.

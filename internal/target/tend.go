@@ -39,8 +39,14 @@ func (k *keeper) ready(ctx context.Context, calm map[string][]reload.Address) bo
 	limited, cancel := context.WithTimeout(ctx, answers)
 	defer cancel()
 	var errs []error
+	readier, can := reload.As[reload.Readier](k.spec.Daemon)
 	for _, name := range slices.Sorted(maps.Keys(calm)) {
-		_, err := k.holder.Traffic(limited, calm[name])
+		var err error
+		if can {
+			err = readier.Ready(limited, calm[name])
+		} else {
+			_, err = k.holder.Traffic(limited, calm[name])
+		}
 		errs = append(errs, err)
 	}
 	err := errors.Join(errs...)

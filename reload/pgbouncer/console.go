@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/reload"
 )
 
 // console is where one pgbouncer takes commands. It is only a place: each
@@ -59,7 +60,7 @@ func (c console) open(ctx context.Context, name string) (*session, error) {
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, c.loginFailed(err)
+		return nil, unaskedError{c.loginFailed(err)}
 	}
 	in.Store(true)
 	return &session{at: c, conn: conn}, nil
@@ -93,6 +94,12 @@ func (c console) config() (*pgconn.Config, error) {
 type absentError struct{ error }
 
 func (e *absentError) Unwrap() error { return e.error }
+
+// unaskedError is reload.ErrUnasked too, and says nothing more.
+type unaskedError struct{ error }
+
+func (e unaskedError) Unwrap() error        { return e.error }
+func (e unaskedError) Is(target error) bool { return target == reload.ErrUnasked }
 
 func (c console) loginFailed(err error) error {
 	at := fmt.Errorf("open console %s as %s: %w", c, c.user, err)

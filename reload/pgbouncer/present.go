@@ -19,6 +19,7 @@ type Present struct {
 type Database struct {
 	Name    string
 	Host    string   // "" is the unix socket
+	Port    string   // "" is PostgreSQL's
 	Options []string // names of what else the entry says, sorted
 }
 
@@ -44,7 +45,7 @@ func Read(path string) (Present, error) {
 			p.Users = append(p.Users, e.key)
 		case "databases":
 			c := connection(e.value)
-			d := Database{Name: e.key, Host: c["host"]}
+			d := Database{Name: e.key, Host: c["host"], Port: c["port"]}
 			for _, where := range []string{"host", "port"} {
 				delete(c, where)
 			}

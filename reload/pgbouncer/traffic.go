@@ -19,6 +19,18 @@ import (
 // leads there, and a database that it has not met yet would too: then a PAUSE
 // of the whole has to keep that one waiting.
 func (d *daemon) Traffic(ctx context.Context, leader []reload.Address) (reload.Traffic, error) {
+	return d.survey(ctx, leader, true)
+}
+
+// Ready implements reload.Readier. Whether all is paused an older pgbouncer tells only by
+// an error in its log, and it is asked this all the time.
+func (d *daemon) Ready(ctx context.Context, leader []reload.Address) error {
+	_, err := d.survey(ctx, leader, false)
+	return err
+}
+
+// survey looks at all consoles. whole is whether it asks if all is paused at once.
+func (d *daemon) survey(ctx context.Context, leader []reload.Address, whole bool) (reload.Traffic, error) {
 	each := make([]reload.Traffic, len(d.consoles))
 	// One console that hangs is not waited for long: what flows at the others
 	// goes on failing meanwhile.
@@ -27,7 +39,7 @@ func (d *daemon) Traffic(ctx context.Context, leader []reload.Address) (reload.T
 	var first sync.Once
 	err := d.each(ctx, func(ctx context.Context, i int, p *post) error {
 		err := p.with(ctx, func(s *session) (err error) {
-			each[i], err = d.look(ctx, p, s, leader)
+			each[i], err = d.look(ctx, p, s, leader, whole)
 			return err
 		})
 		if err == nil {
@@ -60,7 +72,7 @@ func fuller(a, b reload.Traffic) bool {
 	return a.Clients*b.Limit > b.Clients*a.Limit
 }
 
-func (d *daemon) look(ctx context.Context, p *post, s *session, leader []reload.Address) (reload.Traffic, error) {
+func (d *daemon) look(ctx context.Context, p *post, s *session, leader []reload.Address, asks bool) (reload.Traffic, error) {
 	var t reload.Traffic
 	databases, err := s.run(ctx, "SHOW DATABASES")
 	if err != nil {
@@ -96,9 +108,10 @@ func (d *daemon) look(ctx context.Context, p *post, s *session, leader []reload.
 	if _, err := d.marked(ctx, p); err != nil {
 		return t, err
 	}
-	paused, err := p.paused(ctx, s)
-	if err != nil || paused {
-		return t, err
+	if asks {
+		if paused, err := p.paused(ctx, s); err != nil || paused {
+			return t, err
+		}
 	}
 	if whole {
 		flowing = append(flowing, "")
