@@ -49,7 +49,7 @@ func checkConfig(std stdio, from sources) error {
 	for _, t := range c.Targets {
 		count += len(t.Templates)
 	}
-	_, _ = fmt.Fprintf(std.out, "valid: %d targets, %d templates, %d clusters\n", len(c.Targets), count, len(c.Clusters))
+	_, _ = fmt.Fprintf(std.out, "valid: %s, %s, %s\n", several(len(c.Targets), "target"), several(count, "template"), several(len(c.Clusters), "cluster"))
 	return nil
 }
 
@@ -114,4 +114,12 @@ func rehearsal(c *config.Config, vars map[string]any) render.Input {
 		snapshot[watcher.Query{Store: watcher.Clusters, Kind: watcher.Cluster, Path: cl.Name}] = watcher.Answer{Presence: watcher.Present, Value: b}
 	}
 	return render.Input{Snapshot: snapshot, Now: time.Now(), Env: os.LookupEnv, Vars: vars}
+}
+
+// several is a number of things.
+func several(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

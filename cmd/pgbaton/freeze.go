@@ -28,7 +28,7 @@ type addressed struct {
 
 func (a *addressed) bind(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&a.sources.paths, "config", nil, "config `file` or folder; may be repeated")
-	cmd.Flags().StringVar(&a.stateDir, "state-dir", "", "the state folder of the pgbaton that runs, instead of a config")
+	cmd.Flags().StringVar(&a.stateDir, "state-dir", "", "the state folder of the pgbaton that runs, instead of a config; without both, where it is by default")
 	cmd.Flags().StringVar(&a.target, "target", "", "the target, by NAME or KIND.NAME; all by default")
 }
 
@@ -43,10 +43,12 @@ type meant struct {
 func (a *addressed) find(cmd *cobra.Command) (list []meant, folder state.Folder, silent, err error) {
 	var ids []string
 	switch {
-	case (a.stateDir == "") == (len(a.sources.paths) == 0):
+	case a.stateDir != "" && len(a.sources.paths) > 0:
 		return nil, folder, nil, usage(errors.New("name either -config or -state-dir"), cmd.CommandPath())
 	case a.stateDir != "":
 		folder.Dir = a.stateDir
+	case len(a.sources.paths) == 0:
+		folder.Dir = inUse(cmd.Context(), usualDirs())
 	default:
 		c, problems := load(a.sources)
 		if problems.Fatal() {
@@ -58,7 +60,7 @@ func (a *addressed) find(cmd *cobra.Command) (list []meant, folder state.Folder,
 		}
 	}
 	found, silent := control.Find(cmd.Context(), folder.Dir)
-	if a.stateDir != "" {
+	if len(a.sources.paths) == 0 {
 		if len(found) == 0 {
 			return nil, folder, nil, cmp.Or(silent, noneRuns(folder.Dir))
 		}

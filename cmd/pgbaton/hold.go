@@ -107,29 +107,37 @@ func releaseVerb(std stdio) *cobra.Command {
 	var dir, name string
 	cmd := &cobra.Command{
 		Use: "release",
-		Example: `  pgbaton release -config pgbaton.hcl
+		Example: `  # at once, whatever holds on this machine
+  pgbaton release
   # without a config, as ExecStopPost= of a unit
   pgbaton release -state-dir state`,
 		Short: "Release held traffic; works without a daemon",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if (dir == "") == (len(configs) == 0) {
+			dirs := []string{dir}
+			switch {
+			case dir != "" && len(configs) > 0:
 				return usage(errors.New("name either -config or -state-dir"), cmd.CommandPath())
-			}
-			if dir == "" {
+			case len(configs) > 0:
 				c, problems := load(sources{paths: configs})
 				if problems.Fatal() {
 					return problems
 				}
-				dir = c.StateDir
+				dirs[0] = c.StateDir
+			case dir == "":
+				dirs = usualDirs()
 			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			return releaseAll(ctx, std, state.Folder{Dir: dir}, name)
+			var errs []error
+			for _, dir := range dirs {
+				errs = append(errs, releaseAll(ctx, std, state.Folder{Dir: dir}, name))
+			}
+			return errors.Join(errs...)
 		},
 	}
 	cmd.Flags().StringSliceVar(&configs, "config", nil, "config file, or folder of *.hcl and *.json; may be repeated")
-	cmd.Flags().StringVar(&dir, "state-dir", "", "the state folder, for when the config can't be read")
+	cmd.Flags().StringVar(&dir, "state-dir", "", "the state folder, for when the config can't be read; without both, where it is by default")
 	cmd.Flags().StringVar(&name, "target", "", "the target, by NAME or KIND.NAME; all by default")
 	return cmd
 }

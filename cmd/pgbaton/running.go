@@ -47,9 +47,24 @@ func (r *running) named() (dirs, ids []string, err error) {
 		}
 		return []string{c.StateDir}, ids, nil
 	case r.dir == "":
-		return slices.Compact([]string{config.StateDir(), config.SystemStateDir}), nil, nil
+		return usualDirs(), nil, nil
 	}
 	return []string{r.dir}, nil, nil
+}
+
+// usualDirs are where the state folder is by default, of whoever asks and of a unit.
+func usualDirs() []string {
+	return slices.Compact([]string{config.StateDir(), config.SystemStateDir})
+}
+
+// inUse is the first folder that a pgbaton runs with, else the first.
+func inUse(ctx context.Context, dirs []string) string {
+	for _, dir := range dirs {
+		if found, _ := control.Find(ctx, dir); len(found) > 0 {
+			return dir
+		}
+	}
+	return dirs[0]
 }
 
 // find asks them how they stand. errNoneRuns is in the chain of its error if there is none.
