@@ -121,7 +121,11 @@ func TestFollowLogin(t *testing.T) {
 	x := servertest.File(t, filepath.Join(b.dir, "x"), "x", 0o600)
 
 	with := func(user, file string) error {
-		d := b.daemon(t, pgbouncer.Config{Socket: b.dir, Port: b.port, User: user, PasswordFile: file})
+		c := pgbouncer.Config{Socket: b.dir, Port: b.port, User: user, PasswordFile: file}
+		if user == "" { // over the socket root is let in
+			c.Socket, c.Host = "", "127.0.0.1"
+		}
+		d := b.daemon(t, c)
 		_, err := d.Follow(t.Context(), want, reload.Mark{})
 		return err
 	}
@@ -132,7 +136,7 @@ func TestFollowLogin(t *testing.T) {
 		{"wrong password", "baton", wrong, "as baton"},
 		{"no password", "baton", "", "as baton"},
 		{"no admin", "other", x, "as other"},
-		{"default user of another system user", "", "", "as pgbouncer"},
+		{"default user over TCP", "", "", "as pgbouncer"},
 		{"no password file", "baton", "/nowhere/password", "read password_file"},
 	} {
 		err := with(tc.user, tc.file)

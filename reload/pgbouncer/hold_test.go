@@ -295,10 +295,14 @@ func TestTrafficAfterARestart(t *testing.T) {
 func TestHoldIsTaken(t *testing.T) {
 	a := newServer(t, "a")
 	b := newBouncer(t)
-	b.commit(t, b.config(a.entry("app"), transactions, "application_name_add_host = 1"))
+	committed := b.commit(t, b.config(a.entry("app"), transactions, "application_name_add_host = 1"))
 	b.start(t)
 	b.console(t, "PAUSE app") // by an operator, so it is taken by nobody
-	same(t, "flowing while an operator pauses", flowing(t, b.holder(t, b.here()), a))
+	operator := b.holder(t, b.here())
+	same(t, "flowing while an operator pauses", flowing(t, operator, a))
+	if mark, err := operator.(reload.Verifier).Verify(t.Context(), committed, reload.Mark{}); err != nil || !strings.Contains(mark.How, "clients wait, for somebody's RESUME: app") {
+		t.Errorf("verify says %q, %v", mark.How, err)
+	}
 	b.console(t, "RESUME app")
 	first, second := b.holder(t, b.here()), b.holder(t, b.here())
 	names := flowing(t, first, a)

@@ -22,37 +22,48 @@ func (d *daemon) Verify(ctx context.Context, committed []reload.File, _ reload.M
 	}
 	is := t.settings()
 	var errs []error
-	var names []string
+	var names, paused []string
 	for _, c := range d.consoles {
 		names = append(names, c.String())
-		errs = append(errs, d.verify(ctx, c.console, is))
+		waiting, err := d.verify(ctx, c.console, is)
+		errs, paused = append(errs, err), append(paused, waiting...)
 	}
-	return reload.Mark{Proof: reload.Followed, How: "SHOW DATABASES over " + strings.Join(names, ", ")}, errors.Join(errs...)
+	how := "SHOW DATABASES over " + strings.Join(names, ", ")
+	if len(paused) > 0 {
+		how += "; their clients wait, for somebody's RESUME: " + strings.Join(paused, ", ")
+	}
+	return reload.Mark{Proof: reload.Followed, How: how}, errors.Join(errs...)
 }
 
-func (d *daemon) verify(ctx context.Context, c console, is settings) error {
+// verify looks at one console. paused are the databases whose clients wait.
+func (d *daemon) verify(ctx context.Context, c console, is settings) (paused []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	s, err := c.open(ctx, looks)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.close(ctx)
 	rows, err := s.run(ctx, "SHOW DATABASES")
 	if err != nil {
-		return err
+		return nil, err
+	}
+	for _, r := range rows {
+		if r["paused"] == "1" {
+			paused = append(paused, r["name"])
+		}
 	}
 	differs := difference(rows, is.databases)
 	if differs == "" {
 		differs = strays(rows, is)
 	}
 	if differs != "" {
-		return hint.Wrap(fmt.Errorf("pgbouncer at %s: %s", s.at, differs), "see its log, and whether it was started with this config file")
+		return nil, hint.Wrap(fmt.Errorf("pgbouncer at %s: %s", s.at, differs), "see its log, and whether it was started with this config file")
 	}
 	if err := s.listens(ctx, is); err != nil {
-		return err
+		return nil, err
 	}
-	return s.moved(ctx, rows)
+	return paused, s.moved(ctx, rows)
 }
 
 // strays says what of the databases that the fallback made leads elsewhere than it, or "".
