@@ -20,6 +20,8 @@ type Staged struct {
 	Mode fs.FileMode
 	UID  int
 	GID  int
+
+	Unkept []Drift // of mode and owner, what was set and is not so: the file system's doing, for nobody else knows the staged file
 }
 
 // Lies is the path under which the wanted content can be read now.
@@ -123,7 +125,7 @@ func stage(f File) (Staged, error) {
 		}
 	}
 	s.Temp = temp(s.Real)
-	if err := write(d, s); err != nil {
+	if err := write(d, &s); err != nil {
 		_ = d.Remove(s.Temp)
 		return s, diagnose("stage "+f.Path, err)
 	}
@@ -267,7 +269,7 @@ func folder(d disk, f File) error {
 	return nil
 }
 
-func write(d disk, s Staged) error {
+func write(d disk, s *Staged) error {
 	f, err := create(d, s.Temp)
 	if err != nil {
 		return err
@@ -278,10 +280,13 @@ func write(d disk, s Staged) error {
 	}
 	// The owner first: a mode for the group is meant for that group alone. It
 	// is set in any case, for a setgid folder gives files a group of its own.
-	if err := own(f, s); err != nil {
+	if err := own(f, *s); err != nil {
 		return err
 	}
 	if err := f.Chmod(s.Mode); err != nil {
+		return err
+	}
+	if err := s.kept(f); err != nil {
 		return err
 	}
 	// An error here means that the file was not written, whatever a second
@@ -290,6 +295,21 @@ func write(d disk, s Staged) error {
 		return err
 	}
 	return f.Close()
+}
+
+// kept notes what of mode and owner the staged file has not got.
+func (s *Staged) kept(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm() != s.Mode {
+		s.Unkept = append(s.Unkept, Drift{s.Path, driftMode})
+	}
+	if has := info.Sys().(*syscall.Stat_t); int(has.Uid) != s.UID || int(has.Gid) != s.GID {
+		s.Unkept = append(s.Unkept, Drift{s.Path, driftOwner})
+	}
+	return nil
 }
 
 // own gives a file its owner. Root's, which nobody asked for, is kept as far as we

@@ -98,7 +98,7 @@ func (l *Loop) perform(ctx context.Context, do Action, w Wanted) (out outcome) {
 	// The daemon need not wait for the disk: it follows a whole file either
 	// way. But nothing is recorded before the disk has it.
 	out.unsynced = set.Sync()
-	l.keeps(w.Files)
+	l.keeps(set)
 	if err != nil {
 		out.err = fmt.Errorf("reload: %w", err)
 	}

@@ -98,10 +98,10 @@ func (l *Loop) asFrozen(w Wanted) error {
 
 // keeps notes which modes and owners the file system did not keep just now: they
 // are nobody's change.
-func (l *Loop) keeps(files []render.File) {
+func (l *Loop) keeps(set *render.Set) {
 	l.drifted.kept = nil
-	for _, d := range render.Drifts(files) {
-		if !d.Content() {
+	for _, f := range set.Files {
+		for _, d := range f.Unkept {
 			l.drifted.kept = append(l.drifted.kept, d)
 			l.log.Warn("the file system does not keep what was set", "file", d.Path, "what", d.What)
 		}

@@ -63,6 +63,33 @@ func TestDriftOfModeIsPutRight(t *testing.T) {
 	})
 }
 
+// TestDriftWhileTheDaemonFollows: what somebody sets in the moment after the swap is his
+// change, and not something that the file system does not keep.
+func TestDriftWhileTheDaemonFollows(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dir, keyTemplate)
+		perms := os.FileMode(0o640)
+		b.spec.Templates[0].Destination.Perms = &perms
+		b.store.set("k", "one")
+		meddles := true
+		b.daemon.follow = func(string) error {
+			if !meddles {
+				return nil
+			}
+			meddles = false
+			b.store.set(b.path("out"), "changed")
+			return os.Chmod(b.path("out"), 0o666)
+		}
+		b.start()
+		defer func() { b.stop() }()
+		b.expect("another mode, put right", "one one")
+		if info, err := os.Stat(b.path("out")); err != nil || info.Mode() != perms {
+			t.Errorf("mode %v, error %v", info.Mode(), err)
+		}
+	})
+}
+
 func TestSomebodyWhoChangesItForEver(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

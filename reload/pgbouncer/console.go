@@ -63,7 +63,7 @@ func (c console) open(ctx context.Context, name string) (*session, error) {
 		return nil, unaskedError{c.loginFailed(err)}
 	}
 	in.Store(true)
-	return &session{at: c, conn: conn}, nil
+	return &session{at: c, conn: conn, server: serverOf(conn.Conn())}, nil
 }
 
 func (c console) config() (*pgconn.Config, error) {

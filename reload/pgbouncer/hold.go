@@ -13,8 +13,9 @@ const (
 	// under way, and else when the last one ended, which nobody here waits for.
 	patience = 2 * time.Millisecond
 
-	glance = 2 * time.Millisecond // between two looks at what is a matter of milliseconds
-	abroad = 8                    // how many sessions a Hold opens at once
+	glance     = 2 * time.Millisecond // between two looks at what is a matter of milliseconds
+	lateAnswer = 25                   // looks without what was asked for, after which something else is asked
+	abroad     = 8                    // how many sessions a Hold opens at once
 )
 
 // Hold pauses what names say. A PAUSE blocks its session as long as a
@@ -41,6 +42,10 @@ func (d *daemon) hold(ctx context.Context, p *post, w request) error {
 	if err != nil {
 		return err
 	}
+	p.meet(s)
+	p.mu.Lock()
+	p.server = s.server
+	p.mu.Unlock()
 	err = p.pause(ctx, s, w.databases)
 	if w.all {
 		// Last, for while all is paused no PAUSE of one is taken.
@@ -109,9 +114,10 @@ func (p *post) pause(ctx context.Context, s *session, databases []string) error 
 	return errors.Join(errs...)
 }
 
-// awaitPaused waits until SHOW DATABASES has the wanted ones as paused.
+// awaitPaused waits until SHOW DATABASES has the wanted ones as paused. It never will if all
+// was paused by one PAUSE before: the answer that says so may come late.
 func (p *post) awaitPaused(ctx context.Context, s *session, wanted map[string]bool) error {
-	for {
+	for looked := 1; ; looked++ {
 		rows, err := s.run(ctx, "SHOW DATABASES")
 		if err != nil {
 			return err
@@ -131,6 +137,11 @@ func (p *post) awaitPaused(ctx context.Context, s *session, wanted map[string]bo
 		p.mu.Unlock()
 		if missing == "" {
 			return nil
+		}
+		if looked%lateAnswer == 0 {
+			if all, err := p.ask(ctx, s); err != nil || all {
+				return err
+			}
 		}
 		if err := wait(ctx, glance); err != nil {
 			return fmt.Errorf("pause database %s at console %s: %w", missing, p.console, err)

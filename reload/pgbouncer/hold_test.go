@@ -292,6 +292,34 @@ func TestTrafficAfterARestart(t *testing.T) {
 	}
 }
 
+// TestOperatorAfterARestart: a pgbouncer that was restarted has forgotten what was held;
+// what somebody pauses there then is his.
+func TestOperatorAfterARestart(t *testing.T) {
+	a := newServer(t, "a")
+	b := newBouncer(t)
+	b.commit(t, b.config(a.entry("app")+"\n"+a.entry("ops")+"\n"+a.entry("*"), transactions))
+	b.start(t)
+	h := b.holder(t, b.here())
+	names := flowing(t, h, a)
+	hold(t, h, names)
+	for _, all := range []bool{false, true} {
+		b.process.Kill()
+		b.start(t)
+		command := map[bool]string{false: "PAUSE ops", true: "PAUSE"}[all]
+		b.console(t, command)
+		release(t, h, names)
+		if !b.isPaused(t, "ops") && !all || all && !b.pausedAsAWhole(t) {
+			t.Errorf("%s was undone", command)
+		}
+		b.console(t, strings.Replace(command, "PAUSE", "RESUME", 1))
+		hold(t, h, names)
+	}
+	release(t, h, names)
+	if b.isPaused(t, "app") || b.isPaused(t, "ops") || b.pausedAsAWhole(t) {
+		t.Error("not released")
+	}
+}
+
 func TestHoldIsTaken(t *testing.T) {
 	a := newServer(t, "a")
 	b := newBouncer(t)

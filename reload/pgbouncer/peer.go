@@ -37,6 +37,24 @@ func asOwner(dial pgconn.DialFunc) pgconn.DialFunc {
 	}
 }
 
+// serverOf is the process at the other end of a unix socket; 0 is unknown.
+func serverOf(conn net.Conn) (pid int32) {
+	over, is := conn.(*net.UnixConn)
+	if !is {
+		return 0
+	}
+	raw, err := over.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if who, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
+			pid = who.Pid
+		}
+	})
+	return pid
+}
+
 // assume makes the thread's effective user another one, and leaves the others alone.
 func assume(uid int) error {
 	const same = ^uintptr(0)

@@ -29,6 +29,7 @@ type post struct {
 	mark    *session        // tells other pgbatons that this one holds
 	held    map[string]bool // the databases paused from here
 	all     bool            // all are, by one PAUSE from here
+	server  int32           // the pgbouncer that was told so; 0 is unknown
 	doubt   bool            // whether all still are has to be asked
 	foreign bool            // all are, by somebody else's
 	retry   string          // server_login_retry as it was before it was set to 0
@@ -105,6 +106,17 @@ func (p *post) holdsAll() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.all
+}
+
+// meet looks whether a session leads to the pgbouncer that was told to pause. Another one
+// knows nothing of that: what is paused there is not paused from here.
+func (p *post) meet(s *session) {
+	p.mu.Lock()
+	another := p.server != 0 && s.server != 0 && p.server != s.server
+	p.mu.Unlock()
+	if another {
+		p.forget()
+	}
 }
 
 // name is what a database, or with "" all of a console, is called outside.

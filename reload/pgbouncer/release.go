@@ -3,6 +3,8 @@ package pgbouncer
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -49,6 +51,7 @@ func (d *daemon) release(ctx context.Context, p *post, s *session, w request) er
 		return err
 	}
 	errs := []error{err}
+	w = p.ours(s, w)
 	if w.all && !p.isForeign() {
 		err := p.resume(ctx, s, "RESUME")
 		if err == nil {
@@ -74,6 +77,20 @@ func (d *daemon) release(ctx context.Context, p *post, s *session, w request) er
 	}
 	errs = append(errs, d.cutLater(ctx, p, s))
 	return errors.Join(append(errs, p.settle(ctx, s, moved, served))...)
+}
+
+// ours is w without what was paused from here at a pgbouncer that is another one now: if
+// it is paused, then by somebody else. What the process before this one held stays in it.
+func (p *post) ours(s *session, w request) request {
+	p.mu.Lock()
+	all, held := p.all, maps.Clone(p.held)
+	p.mu.Unlock()
+	p.meet(s)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.all = w.all && all == p.all
+	w.databases = slices.DeleteFunc(slices.Clone(w.databases), func(name string) bool { return held[name] && !p.held[name] })
+	return w
 }
 
 // resume lets clients go on; that there is nothing to resume is fine.
@@ -186,6 +203,6 @@ func (p *post) isForeign() bool {
 func (p *post) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.all, p.foreign, p.later = false, false, nil
+	p.all, p.foreign, p.later, p.server = false, false, nil, 0
 	clear(p.held)
 }

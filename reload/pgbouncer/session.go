@@ -19,8 +19,9 @@ import (
 type session struct {
 	at      console
 	conn    *pgconn.PgConn
-	asked   bool // whether all is paused was asked over this session
-	noState bool // the console knows no SHOW STATE: it is older than 1.19
+	server  int32 // the process at the other end; 0 is unknown
+	asked   bool  // whether all is paused was asked over this session
+	noState bool  // the console knows no SHOW STATE: it is older than 1.19
 }
 
 func (s *session) close(ctx context.Context) { _ = s.conn.Close(ctx) }

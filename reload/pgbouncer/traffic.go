@@ -74,6 +74,7 @@ func fuller(a, b reload.Traffic) bool {
 
 func (d *daemon) look(ctx context.Context, p *post, s *session, leader []reload.Address, asks bool) (reload.Traffic, error) {
 	var t reload.Traffic
+	p.meet(s)
 	databases, err := s.run(ctx, "SHOW DATABASES")
 	if err != nil {
 		return t, err
