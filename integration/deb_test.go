@@ -84,11 +84,23 @@ func TestDebianPackage(t *testing.T) {
 		t.Errorf("the config that comes with it: %v: %s", err, out)
 	}
 
-	// What docs/install.md says.
+	// What docs/install.md says. init first: what it writes is a good config, and is then
+	// left for one that needs no Consul.
+	commands := documented(t, "../docs/install.md", "On Debian")
+	m.Run(t, "sh", "-e", "-c", "mkdir /etc/patroni; echo '{scope: batman, consul: {}}' > /etc/patroni/config.yml; cp -a /etc/pgbaton/pgbaton.hcl /root")
+	for _, command := range commands {
+		if strings.HasPrefix(command, "pgbaton init ") {
+			m.Run(t, "sh", "-e", "-c", command)
+		}
+	}
+	if out, err := asPgbaton(m, "pgbaton", "check", "-config", "/etc/pgbaton/pgbaton.hcl").CombinedOutput(); err != nil {
+		t.Errorf("what init writes: %v: %s", err, out)
+	}
+	m.Run(t, "cp", "-a", "/root/pgbaton.hcl", "/etc/pgbaton/pgbaton.hcl")
 	onStateFile(t, m, "")
-	for _, command := range documented(t, "../docs/install.md", "On Debian") {
-		if strings.HasPrefix(command, "apt-get ") {
-			continue // done, before there was a config
+	for _, command := range commands {
+		if strings.HasPrefix(command, "apt-get ") || strings.HasPrefix(command, "pgbaton init ") {
+			continue // done
 		}
 		m.Run(t, "sh", "-e", "-c", command)
 	}
@@ -111,6 +123,19 @@ func TestDebianPackage(t *testing.T) {
 	if now := m.Run(t, "systemctl", "show", "-P", "MainPID", "pgbaton"); now == pid {
 		t.Error("the program of before runs on")
 	}
+	inSync(t, m, "10.0.0.12")
+
+	// Where a destination's folder is not there, the others are served.
+	m.Run(t, "mv", "/etc/haproxy", "/root/haproxy")
+	m.Run(t, "systemctl", "restart", "--no-block", "pgbaton")
+	servertest.Eventually(t, "it runs without a folder of the unit's", func() error {
+		out, err := m.Command("pgbaton", "status").CombinedOutput()
+		if strings.Contains(string(out), "folder /etc/haproxy does not exist") {
+			return nil
+		}
+		return fmt.Errorf("%s: %w", strings.TrimSpace(string(out)), err)
+	})
+	m.Run(t, "mv", "/root/haproxy", "/etc/haproxy")
 	inSync(t, m, "10.0.0.12")
 
 	// Removed, it leaves the daemons as they are, and its config and state for the next.
