@@ -94,7 +94,7 @@ listen replicas
 	}
 	for _, want := range []string{
 		fmt.Sprintf("scope = %q # from %s", c.Scope, c.Members[0].Config()), fmt.Sprintf("address = %q", consul.Addr),
-		"whom the pgbouncer that runs is", "hold = true",
+		"as whom the pgbouncer of this machine runs", "hold = true",
 		fmt.Sprintf("read_write_port = %d # from", ports[0]), fmt.Sprintf("read_only_port = %d # from", ports[1]),
 		fmt.Sprintf("master_socket = %q # that of the haproxy that runs", filepath.Join(dir, "master.sock")),
 	} {
