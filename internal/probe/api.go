@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
@@ -31,7 +32,7 @@ func (p *Prober) askAPI(ctx context.Context, m cluster.Member) (cluster.Evidence
 		return e, fmt.Errorf("ask patroni of %s: %w", m.Name, err)
 	}
 	if p.config.API.User != "" {
-		password, err := firstLine(p.config.API.PasswordFile)
+		password, err := login.Password(p.config.API.PasswordFile)
 		if err != nil {
 			return e, err
 		}

@@ -1,18 +1,12 @@
 package probe
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"net/http"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
@@ -57,7 +51,7 @@ type Prober struct {
 
 // New returns a prober that has asked nobody yet.
 func New(c Config, log hclog.Logger) (*Prober, error) {
-	t, err := c.API.tls()
+	t, err := login.TLS{CAFile: c.API.CAFile, CertFile: c.API.CertFile, KeyFile: c.API.KeyFile, Insecure: c.API.Insecure}.Config()
 	if err != nil {
 		return nil, err
 	}
@@ -81,49 +75,3 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 
 // patience is how long a single look may take.
 const patience = time.Second
-
-func (a API) tls() (*tls.Config, error) {
-	t := &tls.Config{InsecureSkipVerify: a.Insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // the operator's choice
-	if a.CAFile != "" {
-		pem, err := os.ReadFile(a.CAFile)
-		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("read ca_file: %w", err), "pgbaton's user has to be able to read it")
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read ca_file: %s holds no certificate in PEM form", a.CAFile)
-		}
-	}
-	if a.CertFile == "" && a.KeyFile != "" {
-		return nil, errors.New("read key_file: there is no cert_file beside it")
-	}
-	if a.CertFile != "" {
-		key := a.KeyFile
-		if key == "" {
-			key = a.CertFile
-		}
-		// Read at each handshake, for certificates are renewed.
-		load := func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(a.CertFile, key)
-			return &pair, err
-		}
-		if _, err := load(); err != nil {
-			return nil, fmt.Errorf("read cert_file: %w", err)
-		}
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
-	}
-	return t, nil
-}
-
-// firstLine reads a password; "" for no file.
-func firstLine(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", hint.Wrap(fmt.Errorf("read password_file: %w", err), "pgbaton's user has to be able to read it")
-	}
-	line, _, _ := strings.Cut(string(data), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
-}

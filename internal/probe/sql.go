@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
@@ -55,12 +56,9 @@ var errInTheClear = hint.Wrap(errors.New("the server wants the password in the c
 	"set sslmode = \"verify-full\" in the cluster's sql block, or let pg_hba.conf ask for scram-sha-256")
 
 func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
-	password, err := firstLine(c.PasswordFile)
+	password, err := login.Password(c.PasswordFile)
 	if err != nil {
 		return nil, err
-	}
-	quote := func(s string) string {
-		return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 	}
 	or := func(s, fallback string) string {
 		if s == "" {
@@ -70,9 +68,9 @@ func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 	}
 	// What the environment could bring in is named, so that it cannot.
 	text := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=%s target_session_attrs=any",
-		quote(at.Host), at.Port, quote(or(c.User, "postgres")), quote(or(c.Database, "postgres")), quote(or(c.SSLMode, "prefer")))
+		login.Quote(at.Host), at.Port, login.Quote(or(c.User, "postgres")), login.Quote(or(c.Database, "postgres")), login.Quote(or(c.SSLMode, "prefer")))
 	for _, file := range []struct{ key, path string }{{"sslrootcert", c.CAFile}, {"sslcert", c.CertFile}, {"sslkey", c.KeyFile}} {
-		text += fmt.Sprintf(" %s=%s", file.key, quote(file.path))
+		text += fmt.Sprintf(" %s=%s", file.key, login.Quote(file.path))
 	}
 	config, err := pgconn.ParseConfig(text)
 	if err != nil {

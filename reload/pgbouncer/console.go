@@ -8,13 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/reload"
 )
 
@@ -67,24 +67,17 @@ func (c console) open(ctx context.Context, name string) (*session, error) {
 }
 
 func (c console) config() (*pgconn.Config, error) {
-	quote := func(s string) string {
-		return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
-	}
 	// All that the environment could bring in is named, so that it cannot.
 	text := fmt.Sprintf("host=%s port=%d user=%s dbname=pgbouncer sslmode=prefer target_session_attrs=any",
-		quote(c.host), c.port, quote(c.user))
+		login.Quote(c.host), c.port, login.Quote(c.user))
 	config, err := pgconn.ParseConfig(text)
 	if err != nil {
 		return nil, fmt.Errorf("describe console %s: %w", c, err)
 	}
-	if c.passwordFile != "" {
-		data, err := os.ReadFile(c.passwordFile)
-		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("read password_file: %w", err),
-				"pgbaton's user has to be able to read it")
+	if c.passwordFile != "" { // else it may be in the environment, as libpq's tools have it
+		if config.Password, err = login.Password(c.passwordFile); err != nil {
+			return nil, err
 		}
-		line, _, _ := strings.Cut(string(data), "\n")
-		config.Password = strings.TrimSuffix(line, "\r")
 	}
 	return config, nil
 }
