@@ -24,6 +24,7 @@ import (
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/templates"
 	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 	"github.com/pgbaton/pgbaton/watcher/file"
 )
 
@@ -172,7 +173,11 @@ func (f fixture) attempt(t *testing.T, vars map[string]any) render.Result {
 	}
 	keys := shelf{catalog}
 	w := watcher.New(map[string]watcher.Store{watcher.Catalog: keys}, hclog.NewNullLogger())
-	tracker, err := baton.New([]baton.Definition{{Name: "main", Scope: "batman", Namespace: "service"}}, state.Folder{}, hclog.NewNullLogger())
+	source, err := (&cluster.Patroni{Scope: "batman"}).Source(cluster.Place{Name: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tracker, err := baton.New([]baton.Definition{{Name: "main", Source: source}}, state.Folder{}, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}

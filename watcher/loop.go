@@ -23,9 +23,11 @@ const eager = 20 * time.Millisecond
 func loop(ctx context.Context, store Store, q Query, clear <-chan struct{}, report func(Answer, error) bool) {
 	var after uint64
 	failures, idle := 0, 0
+	ask := asker{store: store, query: q}
+	defer ask.close()
 	for ctx.Err() == nil {
 		begun := time.Now()
-		answer, err := store.Fetch(ctx, q, after)
+		answer, err := ask.fetch(ctx, after)
 		if ctx.Err() != nil {
 			return
 		}

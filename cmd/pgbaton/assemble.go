@@ -34,7 +34,7 @@ type assembly struct {
 	watcher  *watcher.Watcher
 	clusters []baton.Definition
 	specs    []target.Spec
-	store    watcher.Store
+	stores   map[string]watcher.Store // by their names in queries; the first is watcher.Catalog
 	local    *file.Local
 	tracker  *baton.Tracker
 	secrets  *secret.Keeper
@@ -62,11 +62,17 @@ type sources struct {
 // no state, and watches over no leader.
 func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.Logger) (*assembly, error) {
 	learn(c, secrets)
-	store, err := c.Store.Settings.Open()
-	if err != nil {
-		return nil, placed(c.Store.Range, err)
+	a := &assembly{config: c, stores: map[string]watcher.Store{}, local: file.NewLocal(), secrets: secrets}
+	all := map[string]watcher.Store{watcher.Local: a.local}
+	for i, s := range c.Stores {
+		store, err := s.Settings.Open()
+		if err != nil {
+			return nil, errors.Join(placed(s.Range, err), a.close())
+		}
+		name := storeName(c, i)
+		a.stores[name], all[name] = store, listen(store, secrets)
 	}
-	a := &assembly{config: c, store: store, local: file.NewLocal(), secrets: secrets}
+	var err error
 	if owners {
 		if a.group, err = groupOf(c.Status); err != nil {
 			return nil, errors.Join(err, a.close())
@@ -74,7 +80,11 @@ func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.L
 	}
 	holds := slices.ContainsFunc(c.Targets, func(t config.Target) bool { return t.Hold })
 	for _, cl := range c.Clusters {
-		a.clusters = append(a.clusters, definition(cl, owners, holds))
+		d, err := a.definition(cl, owners, holds)
+		if err != nil {
+			return nil, errors.Join(placed(cl.Range, err), a.close())
+		}
+		a.clusters = append(a.clusters, d)
 	}
 	memory := state.Folder{}
 	if owners {
@@ -83,11 +93,8 @@ func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.L
 	if a.tracker, err = baton.New(a.clusters, memory, log); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	a.watcher = watcher.New(map[string]watcher.Store{
-		watcher.Catalog:  newListening(store, secrets),
-		watcher.Local:    a.local,
-		watcher.Clusters: a.tracker,
-	}, log)
+	all[watcher.Clusters] = a.tracker
+	a.watcher = watcher.New(all, log)
 	for _, t := range c.Targets {
 		spec, err := a.spec(t, owners, log)
 		if err != nil {
@@ -96,6 +103,15 @@ func assemble(c *config.Config, owners bool, secrets *secret.Keeper, log hclog.L
 		a.specs = append(a.specs, spec)
 	}
 	return a, nil
+}
+
+// storeName is what queries call the store at i: the first is the one that is meant where
+// none is named.
+func storeName(c *config.Config, i int) string {
+	if i == 0 {
+		return watcher.Catalog
+	}
+	return c.Stores[i].Name
 }
 
 // placed is an error about a place of the config, if it has one. A config that only
@@ -117,24 +133,29 @@ func (a *assembly) run(ctx context.Context) error {
 
 // definition is a cluster as it is tracked. A verb that only looks asks members
 // what it has to know, and watches over nobody.
-func definition(c config.Cluster, daemon, holds bool) baton.Definition {
-	d := baton.Definition{
-		Name: c.Name, Scope: c.Scope, Namespace: c.Namespace, Group: c.Group, Datacenter: c.Datacenter,
-		Policy: cluster.Policy{EarlyHold: c.EarlyHold},
-		Ask:    probe.Config{API: probe.API(c.API), SQL: probe.SQL(c.SQL)},
-		Pulse:  daemon && holds, Rehearse: daemon,
+func (a *assembly) definition(c config.Cluster, daemon, holds bool) (baton.Definition, error) {
+	place := cluster.Place{Name: c.Name, Store: c.Store}
+	if c.Store == a.config.Stores[0].Name {
+		place.Store = watcher.Catalog
 	}
-	for _, way := range c.Confirm {
-		d.Policy.Confirm = append(d.Policy.Confirm, cluster.Way(way))
+	if s, rooted := a.stores[place.Store].(interface{ Root() string }); rooted {
+		place.Root = s.Root()
 	}
-	return d
+	source, err := c.Settings.Source(place)
+	return baton.Definition{
+		Name: c.Name, Source: source, Policy: cluster.Policy{Confirm: c.Confirm, EarlyHold: c.EarlyHold},
+		Ask:   probe.Config{API: probe.API(c.API), SQL: probe.SQL(c.SQL)},
+		Pulse: daemon && holds, Rehearse: daemon,
+	}, err
 }
 
 // close lets go of what the stores hold. Nothing may be running any more.
 func (a *assembly) close() error {
 	err := a.local.Close()
-	if c, ok := a.store.(io.Closer); ok {
-		err = errors.Join(err, c.Close())
+	for _, s := range a.stores {
+		if c, ok := s.(io.Closer); ok {
+			err = errors.Join(err, c.Close())
+		}
 	}
 	return err
 }
@@ -169,7 +190,7 @@ func (a *assembly) spec(t config.Target, owners bool, log hclog.Logger) (target.
 	if t.Kind == config.LooseKind {
 		s.Minimum = nil // an empty service is as good as any
 		s.LeaveDrift = true
-		s.Env = a.config.Store.Environment()
+		s.Env = a.config.Stores[0].Environment()
 	}
 	if _, can := reload.As[reload.Holder](daemon); can {
 		if s.Recipe, err = recipe(t); err != nil {

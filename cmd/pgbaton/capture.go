@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,26 +62,49 @@ func capture(ctx context.Context, a *assembly, l looking, targets []rendered) (*
 	for _, t := range targets {
 		for q := range t.asked {
 			switch q.Store {
-			case watcher.Local:
-				continue // files are not the store's
+			case watcher.Local: // files are not the store's
 			case watcher.Clusters:
-				q = clusterKeys(a.clusters, q.Path)
+				if err := a.captureCluster(ctx, q.Path, catalog); err != nil {
+					return nil, err
+				}
+			default:
+				if _, err := a.captureOne(ctx, q, catalog); err != nil {
+					return nil, err
+				}
 			}
-			answer, err := a.store.Fetch(ctx, q, 0)
-			if err != nil {
-				return nil, fmt.Errorf("capture: %w", err)
-			}
-			catalog.Add(q, answer)
 		}
 	}
 	return catalog, nil
 }
 
-func clusterKeys(defs []baton.Definition, name string) watcher.Query {
-	for _, d := range defs {
-		if d.Name == name {
-			return d.Query()
+func (a *assembly) captureOne(ctx context.Context, q watcher.Query, into *file.Catalog) (watcher.Answer, error) {
+	answer, err := a.stores[q.Store].Fetch(ctx, q, 0)
+	if err != nil {
+		return answer, fmt.Errorf("capture: %w", err)
+	}
+	into.Add(q, answer)
+	return answer, nil
+}
+
+// captureCluster asks for all that a cluster is decoded from.
+func (a *assembly) captureCluster(ctx context.Context, name string, into *file.Catalog) error {
+	at := slices.IndexFunc(a.clusters, func(d baton.Definition) bool { return d.Name == name })
+	if at < 0 {
+		return nil
+	}
+	known := watcher.Snapshot{}
+	for asked := -1; asked < len(known); {
+		asked = len(known)
+		for _, q := range a.clusters[at].Source.Queries(known) {
+			if _, has := known[q]; has {
+				continue
+			}
+			answer, err := a.captureOne(ctx, q, into)
+			if err != nil {
+				return err
+			}
+			known[q] = answer
 		}
 	}
-	return watcher.Query{}
+	return nil
 }

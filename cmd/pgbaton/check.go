@@ -110,7 +110,7 @@ func rehearsal(c *config.Config, vars map[string]any) render.Input {
 		leader := cluster.Member{Name: "pg1", Host: "192.0.2.1", Port: 5432, State: "running", Role: "primary", API: "http://192.0.2.1:8008/patroni"}
 		replica := cluster.Member{Name: "pg2", Host: "192.0.2.2", Port: 5432, State: "running", Role: "replica", API: "http://192.0.2.2:8008/patroni"}
 		b := cluster.Baton{Confirmed: &leader}
-		b.Seen = cluster.Cluster{Name: cl.Name, Scope: cl.Scope, Members: []cluster.Member{leader, replica}, Leader: &leader, Replicas: []cluster.Member{replica}}
+		b.Seen = cluster.Cluster{Name: cl.Name, Scope: cl.Name, Members: []cluster.Member{leader, replica}, Leader: &leader, Replicas: []cluster.Member{replica}}
 		snapshot[watcher.Query{Store: watcher.Clusters, Kind: watcher.Cluster, Path: cl.Name}] = watcher.Answer{Presence: watcher.Present, Value: b}
 	}
 	return render.Input{Snapshot: snapshot, Now: time.Now(), Env: os.LookupEnv, Vars: vars}

@@ -76,7 +76,7 @@ func runDaemon(ctx context.Context, std stdio, from sources, filesFirst time.Dur
 	}
 	d.start(ctx, a)
 	d.doors.adjust(ctx, a)
-	log.Info("running", "version", versionText(), "targets", len(c.Targets), "clusters", len(c.Clusters), "store", c.Store.Kind)
+	log.Info("running", "version", versionText(), "targets", len(c.Targets), "clusters", len(c.Clusters), "store", c.Stores[0].Name)
 	d.begin(filesFirst)
 	watchdog, refresh := d.notify.watchdog(), d.notify.again()
 	var soon <-chan time.Time

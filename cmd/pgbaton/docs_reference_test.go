@@ -68,12 +68,15 @@ func settings(t *testing.T) map[string][]setting {
 	for name, store := range kinds().Stores {
 		reflected(name, reflect.TypeOf(store()), all)
 	}
+	for name, cluster := range kinds().Clusters {
+		reflected("cluster "+strconv.Quote(name), reflect.TypeOf(cluster()), all)
+	}
 	for name, daemon := range kinds().Daemons {
 		reflected("target "+strconv.Quote(name), reflect.TypeOf(daemon()), all)
 	}
 	// The common blocks are internal/config's own: they are read from its source.
 	headings := map[string]string{
-		"top": "Top level", "clusterBlock": "cluster", "targetBlock": "target", "MemberAPI": "cluster: api", "MemberSQL": "cluster: sql", "looseBlock": "template", "delimitersBlock": "default_delimiters",
+		"top": "Top level", "storeBlock": "any store", "clusterBlock": "cluster", "targetBlock": "target", "MemberAPI": "cluster: api", "MemberSQL": "cluster: sql", "looseBlock": "template", "delimitersBlock": "default_delimiters",
 		"execBlock": "exec", "envBlock": "exec: env", "syslogBlock": "syslog", "logFileBlock": "log_file", "deduplicateBlock": "deduplicate", "statusBlock": "status",
 	}
 	paths, err := filepath.Glob("../../internal/config/*.go")

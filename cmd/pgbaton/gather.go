@@ -129,16 +129,18 @@ func (l looking) look(ctx context.Context, std stdio, use func(context.Context, 
 }
 
 // open loads and assembles for a verb that only looks: a state file takes the
-// place of the store, if one is given.
+// place of the stores, if one is given.
 func (l looking) open(std stdio) (*assembly, error) {
 	c, problems := load(l.sources)
 	if problems.Fatal() {
 		return nil, problems
 	}
 	if l.state != "" {
-		c.Store.Kind, c.Store.Settings = "file", &file.Config{Path: l.state}
+		for i := range c.Stores {
+			c.Stores[i].Kind, c.Stores[i].Settings = "file", &file.Config{Path: l.state}
+		}
 		for i := range c.Clusters {
-			c.Clusters[i].Confirm = []string{string(cluster.WayKey)} // its members can't be asked any more
+			c.Clusters[i].Confirm = []cluster.Way{cluster.WayKey} // its members can't be asked any more
 		}
 	}
 	if c.LogLevel == "info" {

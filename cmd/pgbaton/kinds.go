@@ -10,16 +10,23 @@ import (
 	"github.com/pgbaton/pgbaton/reload/pgbouncer"
 	"github.com/pgbaton/pgbaton/reload/signal"
 	"github.com/pgbaton/pgbaton/reload/systemd"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 	"github.com/pgbaton/pgbaton/watcher/consul"
+	"github.com/pgbaton/pgbaton/watcher/etcd"
 	"github.com/pgbaton/pgbaton/watcher/file"
 )
 
-// kinds is the table of stores and daemons: a new one is a folder and a line.
+// kinds is the table of stores, clusters and daemons: a new one is a folder, or a file, and a
+// line.
 func kinds() config.Kinds {
 	return config.Kinds{
 		Stores: map[string]func() config.StoreSettings{
 			"consul": func() config.StoreSettings { return &consul.Config{} },
+			"etcd":   func() config.StoreSettings { return &etcd.Config{} },
 			"file":   func() config.StoreSettings { return &file.Config{} },
+		},
+		Clusters: map[string]func() cluster.Settings{
+			"patroni": func() cluster.Settings { return &cluster.Patroni{} },
 		},
 		Daemons: map[string]func() config.Daemon{
 			"pgbouncer":  func() config.Daemon { return &pgbouncer.Config{} },

@@ -18,7 +18,12 @@ import (
 // learn tells what is secret of a config. Files that it names are read by whoever
 // needs them, and are never printed.
 func learn(c *config.Config, secrets *secret.Keeper) {
-	secrets.Learn(strings.Join(c.Store.Environment(), "\n"))
+	for _, s := range c.Stores {
+		if text, err := json.Marshal(s.Settings); err == nil {
+			secrets.Learn(string(text))
+		}
+		secrets.Learn(strings.Join(s.Environment(), "\n"))
+	}
 	if c.Exec != nil {
 		secrets.Learn(strings.Join(c.Exec.Custom, "\n"))
 	}
@@ -48,8 +53,13 @@ type listening struct {
 // hashes are those of the values that were looked through last, by key.
 type hashes map[string]uint64
 
-func newListening(s watcher.Store, secrets *secret.Keeper) *listening {
-	return &listening{Store: s, secrets: secrets, seed: maphash.MakeSeed(), learned: map[watcher.Query]hashes{}}
+// listen returns a store that listens to s, and has feeds if s has.
+func listen(s watcher.Store, secrets *secret.Keeper) watcher.Store {
+	l := &listening{Store: s, secrets: secrets, seed: maphash.MakeSeed(), learned: map[watcher.Query]hashes{}}
+	if f, is := s.(watcher.Feeder); is {
+		return listeningFeeder{l, f}
+	}
+	return l
 }
 
 // Budget implements watcher.Limited: it is the store's.
@@ -63,12 +73,43 @@ func (l *listening) Budget() int {
 // Fetch implements watcher.Store.
 func (l *listening) Fetch(ctx context.Context, q watcher.Query, after uint64) (watcher.Answer, error) {
 	a, err := l.Store.Fetch(ctx, q, after)
+	l.hear(q, a)
+	return a, err
+}
+
+func (l *listening) hear(q watcher.Query, a watcher.Answer) {
 	switch v := a.Value.(type) {
 	case watcher.Pair:
 		l.learn(q, []watcher.Pair{v})
 	case []watcher.Pair:
 		l.learn(q, v)
 	}
+}
+
+type listeningFeeder struct {
+	*listening
+	feeder watcher.Feeder
+}
+
+// Open implements watcher.Feeder.
+func (l listeningFeeder) Open(ctx context.Context, q watcher.Query) (watcher.Feed, error) {
+	feed, err := l.feeder.Open(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return listeningFeed{feed, l.listening, q}, nil
+}
+
+type listeningFeed struct {
+	watcher.Feed
+	listening *listening
+	query     watcher.Query
+}
+
+// Next implements watcher.Feed.
+func (f listeningFeed) Next(ctx context.Context) (watcher.Answer, error) {
+	a, err := f.Feed.Next(ctx)
+	f.listening.hear(f.query, a)
 	return a, err
 }
 

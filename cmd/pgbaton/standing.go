@@ -109,7 +109,11 @@ func (s *standing) Status() status.Status {
 		clusters = append(clusters, clusterStatus(c))
 	}
 	health := a.watcher.Health()
-	stores := []status.Store{storeStatus(a.config.Store.Kind, health[watcher.Catalog]), storeStatus("local", health[watcher.Local])}
+	var stores []status.Store
+	for i, s := range a.config.Stores {
+		stores = append(stores, storeStatus(s.Name, health[storeName(a.config, i)]))
+	}
+	stores = append(stores, storeStatus("local", health[watcher.Local]))
 	for i := range targets {
 		hideIn(a.secrets.Hide, targets[i].Error, targets[i].Waiting)
 	}
@@ -267,7 +271,7 @@ const far = 1 << 20
 func clusterStatus(s baton.Standing) status.Cluster {
 	b := s.Baton
 	c := status.Cluster{
-		Name: s.Name, Scope: s.Scope, Phase: "unknown", Created: b.Term.Created, Timeline: b.Term.Timeline, System: b.Term.System,
+		Name: s.Name, Scope: s.Source.Scope(), Phase: "unknown", Created: b.Term.Created, Timeline: b.Term.Timeline, System: b.Term.System,
 	}
 	if s.Err != nil {
 		c.Stale = &status.Stale{Code: explain.StoreStale, Since: s.Fresh.UTC(), Never: s.Fresh.IsZero(), Words: s.Err.Error()}

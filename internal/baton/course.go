@@ -38,17 +38,15 @@ func (c *course) run(ctx context.Context, sub *watcher.Subscription) {
 	defer sub.Close()
 	looks := newLooks(ctx, c.prober)
 	defer looks.stop()
-	query := c.def.Query()
-	sub.Want(map[watcher.Query]struct{}{query: {}})
 
 	var seen cluster.Cluster
 	var change uint64 // of the keys that seen was decoded from
 	known, asked := false, false
 	for {
-		keys := sub.Snapshot()[query]
+		snapshot := c.read(sub)
+		keys := sum(snapshot)
 		if keys.Presence != watcher.Unknown && (keys.Change != change || !known) {
-			pairs, _ := keys.Value.([]watcher.Pair)
-			seen = cluster.DecodePatroni(c.def.Scope, c.def.Prefix(), pairs)
+			seen = c.def.Source.Decode(seen, snapshot)
 			seen.Name = c.def.Name
 			change = keys.Change
 		}
@@ -90,6 +88,45 @@ func (c *course) lookAgain(b cluster.Baton) time.Time {
 		return time.Time{}
 	}
 	return b.Doubted.Add(secondLook)
+}
+
+// read is what is known of all that the source wants, which may be more with each
+// answer.
+func (c *course) read(sub *watcher.Subscription) watcher.Snapshot {
+	var snapshot watcher.Snapshot
+	for {
+		want := map[watcher.Query]struct{}{}
+		for _, q := range c.def.Source.Queries(snapshot) {
+			want[q] = struct{}{}
+		}
+		same := len(want) == len(snapshot)
+		for q := range want {
+			_, has := snapshot[q]
+			same = same && has
+		}
+		if same {
+			return snapshot
+		}
+		snapshot = sub.Want(want)
+	}
+}
+
+// sum is what is known of all: nothing until all is, and as fresh as the oldest.
+func sum(snapshot watcher.Snapshot) watcher.Answer {
+	all := watcher.Answer{Presence: watcher.Present}
+	for _, a := range snapshot {
+		if a.Presence == watcher.Unknown {
+			all.Presence = watcher.Unknown
+		}
+		all.Change = max(all.Change, a.Change)
+		if all.Fresh.IsZero() || a.Fresh.Before(all.Fresh) {
+			all.Fresh = a.Fresh
+		}
+		if a.Err != nil {
+			all.Err = a.Err
+		}
+	}
+	return all
 }
 
 // publish makes b what the cluster's query is answered with, as fresh as the

@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"time"
 
@@ -21,27 +20,19 @@ import (
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
-// Definition is a Patroni cluster to track.
+// Definition is a cluster to track.
 type Definition struct {
-	Name       string // its name in the config
-	Scope      string // Patroni's scope
-	Namespace  string // Patroni's namespace, "service" by default
-	Group      string // the Citus group; "" outside Citus
-	Datacenter string // where its keys are; "" is the store's own
-	Policy     cluster.Policy
-	Ask        probe.Config
-	Pulse      bool // watch over the leader: someone wants to hold traffic
-	Rehearse   bool // try at the start whether members can be asked
+	Name     string // its name in the config
+	Source   cluster.Source
+	Policy   cluster.Policy
+	Ask      probe.Config
+	Pulse    bool // watch over the leader: someone wants to hold traffic
+	Rehearse bool // try at the start whether members can be asked
 }
 
-// Prefix is where the cluster's keys begin, with a slash at the end: a scope
-// may be the beginning of another's name.
-func (d Definition) Prefix() string { return path.Join(d.Namespace, d.Scope, d.Group) + "/" }
-
-// Query is the one watch that the cluster needs.
-func (d Definition) Query() watcher.Query {
-	return watcher.Query{Store: watcher.Catalog, Kind: watcher.Prefix, Path: d.Prefix(), Options: watcher.Options{Datacenter: d.Datacenter}}
-}
+// where is where its keys are, in a word: what was known of another place is not
+// known of this one.
+func (d Definition) where() string { return d.Source.Queries(nil)[0].Path }
 
 // Tracker answers Cluster queries.
 type Tracker struct {
@@ -81,7 +72,7 @@ func (t *Tracker) Run(ctx context.Context, subscribe func() *watcher.Subscriptio
 // a config that is read again forgets no leader.
 func (t *Tracker) Inherit(old *Tracker) {
 	for name, c := range t.courses {
-		if was := old.courses[name]; was != nil && was.def.Query() == c.def.Query() {
+		if was := old.courses[name]; was != nil && was.def.Source == c.def.Source {
 			was.mu.Lock()
 			c.baton = was.baton
 			was.mu.Unlock()
@@ -158,7 +149,7 @@ func (c *course) remember() {
 	switch {
 	case err != nil:
 		c.log.Warn("who led before is forgotten", "error", err)
-	case found && m.Version == memoryVersion && m.Prefix == c.def.Prefix():
+	case found && m.Version == memoryVersion && m.Prefix == c.def.where():
 		c.baton = cluster.Baton{Term: m.Term, By: m.By, Before: m.Leader, Phase: cluster.Starting}
 	}
 }
@@ -169,7 +160,7 @@ func (c *course) keep(b cluster.Baton) {
 	if c.memory.Dir == "" || b.Confirmed == nil {
 		return
 	}
-	m := memory{Version: memoryVersion, Prefix: c.def.Prefix(), Term: b.Term, By: b.By, Leader: b.Confirmed}
+	m := memory{Version: memoryVersion, Prefix: c.def.where(), Term: b.Term, By: b.By, Leader: b.Confirmed}
 	if err := c.memory.Save(c.memoryName(), m); err != nil {
 		c.log.Error("a restart will not know who leads", "error", err)
 	}

@@ -65,9 +65,17 @@ func led(leader, location string) []watcher.Pair {
 	}
 }
 
+func source(scope string) cluster.Source {
+	s, err := (&cluster.Patroni{Scope: scope}).Source(cluster.Place{Name: "main"})
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 var (
 	query      = watcher.Query{Store: watcher.Clusters, Kind: watcher.Cluster, Path: "main"}
-	definition = Definition{Name: "main", Scope: "batman", Namespace: "service"}
+	definition = Definition{Name: "main", Source: source("batman")}
 )
 
 // start runs a tracker over keys until the test ends, and returns a reader of
@@ -153,7 +161,7 @@ func TestLeaderless(t *testing.T) {
 // know who led, if it is the same cluster.
 func TestInherit(t *testing.T) {
 	other := definition
-	other.Scope = "robin"
+	other.Source = source("robin")
 	for want, d := range map[string]Definition{"pg1": definition, "": other} {
 		synctest.Test(t, func(t *testing.T) {
 			keys := &shelf{}
@@ -165,11 +173,11 @@ func TestInherit(t *testing.T) {
 			read()
 			_, again := start(t, keys, d, state.Folder{}, hclog.NewNullLogger(), old)
 			if b := batonOf(again()); b.Term.Leader != want {
-				t.Errorf("read again, scope %s: leader %q, want %q", d.Scope, b.Term.Leader, want)
+				t.Errorf("read again, scope %s: leader %q, want %q", d.Source.Scope(), b.Term.Leader, want)
 			}
 			_, restarted := start(t, keys, d, memory, hclog.NewNullLogger(), nil)
 			if b := batonOf(restarted()); b.Term.Leader != want || b.Confirmed != nil {
-				t.Errorf("started again, scope %s: leader %q, want %q, confirmed by nobody yet", d.Scope, b.Term.Leader, want)
+				t.Errorf("started again, scope %s: leader %q, want %q, confirmed by nobody yet", d.Source.Scope(), b.Term.Leader, want)
 			} else if want != "" && (b.Before == nil || b.Before.Name != want || b.Before.Port == 0) {
 				t.Errorf("started again: who led before is %+v", b.Before)
 			}
@@ -192,18 +200,6 @@ func TestForgets(t *testing.T) {
 			t.Errorf("leader %q, log %q", b.Term.Leader, log.String())
 		}
 	})
-}
-
-func TestPrefix(t *testing.T) {
-	for want, d := range map[string]Definition{
-		"service/batman/":   {Namespace: "service", Scope: "batman"},
-		"service/batman/0/": {Namespace: "service", Scope: "batman", Group: "0"},
-		"db/prod/batman/":   {Namespace: "db/prod", Scope: "batman"},
-	} {
-		if have := d.Prefix(); have != want {
-			t.Errorf("prefix is %q, want %q", have, want)
-		}
-	}
 }
 
 // TestTimersLookAtTheClock: a clock that is set moves no timer, and a switchover is

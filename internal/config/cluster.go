@@ -1,7 +1,8 @@
 package config
 
 import (
-	"cmp"
+	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,22 +12,23 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
 // Cluster is a cluster block.
 type Cluster struct {
 	Kind        string
 	Name        string
-	Scope       string
-	Namespace   string
-	Datacenter  string
-	Group       string
-	Confirm     []string      // ways to confirm a leader, the most trusted first
+	Store       string // that its keys are in; "" is the first
+	Settings    cluster.Settings
+	Confirm     []cluster.Way // ways to confirm a leader, the most trusted first
 	HoldTimeout time.Duration // how long its traffic is held at most; 0 goes by Patroni's own settings
 	EarlyHold   bool          // hold as soon as the leader is lost, before its key is
 	API         MemberAPI
 	SQL         MemberSQL
 	Range       hcl.Range
+
+	body hcl.Body
 }
 
 // MemberAPI is how the REST servers of a cluster's members are asked.
@@ -53,39 +55,28 @@ type MemberSQL struct {
 type clusterBlock struct {
 	Kind        string     `hcl:"kind,label"`
 	Name        string     `hcl:"name,label"`
-	Scope       string     `hcl:"scope,optional" default:"the block's name"`                       // "" is the block's name
-	Namespace   string     `hcl:"namespace,optional" default:"\"service\""`                        // "" is service
-	Datacenter  string     `hcl:"datacenter,optional" default:"the store's"`                       // "" is the store's own
-	Group       *int       `hcl:"group,optional" default:"none"`                                   // of Citus; 0 is the coordinator
-	Confirm     []string   `hcl:"confirm,optional" default:"[\"patroni-api\", \"sql\", \"role\"]"` // nil is ways, "none" left out
+	Store       string     `hcl:"store,optional" default:"the first"`
+	Confirm     []string   `hcl:"confirm,optional" default:"by the kind"` // nil is by the kind
 	HoldTimeout string     `hcl:"hold_timeout,optional" default:"\"auto\""`
 	EarlyHold   *bool      `hcl:"early_hold,optional" default:"true"` // nil is true
 	API         *MemberAPI `hcl:"api,block"`
 	SQL         *MemberSQL `hcl:"sql,block"`
+	Rest        hcl.Body   `hcl:",remain"`
 	Body        hcl.Body   `hcl:",body"`
 	Range       hcl.Range  `hcl:",def_range"`
 }
 
-// ways are the ways to confirm a leader.
-var ways = []string{"patroni-api", "sql", "role", "none"} //nolint:gochecknoglobals // a constant
-
 func (l *loader) cluster(b clusterBlock) Cluster {
-	c := Cluster{
-		Kind: b.Kind, Name: b.Name, Scope: cmp.Or(b.Scope, b.Name), Namespace: strings.Trim(cmp.Or(b.Namespace, "service"), "/"),
-		Datacenter: b.Datacenter, Confirm: ways[:3], EarlyHold: b.EarlyHold == nil || *b.EarlyHold, Range: b.Range,
-	}
-	if b.Kind != "patroni" {
-		l.fault(explain.ConfigUnknown, b.Range, `write cluster "patroni" "NAME"`, "there is no kind of cluster named %q", b.Kind)
-	}
+	c := Cluster{Kind: b.Kind, Name: b.Name, Store: b.Store, EarlyHold: b.EarlyHold == nil || *b.EarlyHold, Range: b.Range, body: b.Body}
 	if notName(b.Name) {
 		l.errorf(b.Range, "letters, digits, - and _", "cluster name %q", b.Name)
 	}
-	if b.Group != nil {
-		c.Group = itoa(*b.Group)
-	}
-	if b.Confirm != nil {
-		c.Confirm = b.Confirm
-		l.confirm(b)
+	if kind := l.kinds.Clusters[b.Kind]; kind != nil {
+		c.Settings = kind()
+		l.settings(b.Rest, c.Settings, implied(clusterBlock{})...)
+		l.confirm(b, &c)
+	} else {
+		l.unknown(b.Range, "there is no kind of cluster named %q", b.Kind, slices.Collect(maps.Keys(l.kinds.Clusters)))
 	}
 	if b.HoldTimeout != "" && b.HoldTimeout != "auto" {
 		at := where(b.Body, "hold_timeout", b.Range)
@@ -106,25 +97,44 @@ func (l *loader) cluster(b clusterBlock) Cluster {
 	return c
 }
 
-func (l *loader) confirm(b clusterBlock) {
+// confirm fills in how a leader is confirmed.
+func (l *loader) confirm(b clusterBlock, c *Cluster) {
+	all, usual := c.Settings.Ways()
+	if b.Confirm == nil {
+		if c.Confirm = usual; len(usual) == 0 {
+			c.Confirm = []cluster.Way{cluster.WayKey}
+		}
+		return
+	}
 	at := where(b.Body, "confirm", b.Range)
 	if len(b.Confirm) == 0 {
 		l.fault(explain.ConfigMissing, at, `leave it out, or trust the leader key alone with ["none"]`, "cluster %s: confirm is empty", b.Name)
 	}
+	var ways []string
+	for _, way := range append(slices.Clone(all), cluster.WayKey) {
+		ways = append(ways, string(way))
+	}
 	for i, way := range b.Confirm {
+		c.Confirm = append(c.Confirm, cluster.Way(way))
 		switch {
 		case !slices.Contains(ways, way):
-			advice := "the ways are " + strings.Join(ways, ", ")
-			if near := render.Nearest(way, ways); near != "" {
-				advice = `did you mean "` + near + `"?`
-			}
-			l.fault(explain.ConfigUnknown, at, advice, "cluster %s: there is no way to confirm a leader named %q", b.Name, way)
-		case way == "none" && len(b.Confirm) > 1:
+			l.unknown(at, "cluster "+b.Name+": there is no way to confirm a leader named %q", way, ways)
+		case way == string(cluster.WayKey) && len(b.Confirm) > 1:
 			l.fault(explain.ConfigConflict, at, `"none" trusts the leader key alone: no other way would ever be needed`, "cluster %s: confirm has none beside others", b.Name)
 		case slices.Contains(b.Confirm[:i], way):
 			l.fault(explain.ConfigConflict, at, "name each way once", "cluster %s: confirm has %q twice", b.Name, way)
 		}
 	}
+}
+
+// unknown is for a word that is none of those it may be. format has a place for it.
+func (l *loader) unknown(at hcl.Range, format, word string, known []string) {
+	slices.Sort(known)
+	advice := "known are " + strings.Join(known, ", ")
+	if near := render.Nearest(word, known); near != "" {
+		advice = fmt.Sprintf("did you mean %q?", near)
+	}
+	l.fault(explain.ConfigUnknown, at, advice, format, word)
 }
 
 // beside makes relative paths begin at dir.

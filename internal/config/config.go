@@ -17,16 +17,17 @@ import (
 	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 
 	"github.com/hashicorp/go-hclog"
 )
 
 // Config is a whole config.
 type Config struct {
-	LogLevel  string // trace, debug, info, warn, error
-	LogFormat string // "plain", "json", or "" for what suits the output
-	StateDir  string // folder of the records
-	Store     Store
+	LogLevel  string  // trace, debug, info, warn, error
+	LogFormat string  // "plain", "json", or "" for what suits the output
+	StateDir  string  // folder of the records
+	Stores    []Store // the first is meant where none is named; there is one at least
 	Clusters  []Cluster
 	Targets   []Target
 	Status    Status
@@ -39,9 +40,10 @@ type Config struct {
 	ReloadSignal os.Signal // reads the config anew; nil is SIGHUP
 }
 
-// Store is the store of keys and catalog.
+// Store is a store of keys, or of keys and catalog.
 type Store struct {
 	Kind     string
+	Name     string // its kind, unless it has one of its own
 	Settings StoreSettings
 	Range    hcl.Range // of its block; zero without one
 }
@@ -70,8 +72,9 @@ type Resolver interface{ Resolve(dir string) }
 // Kinds are the settings that each kind of store and target brings. Each
 // function returns a pointer to a new struct with hcl tags.
 type Kinds struct {
-	Stores  map[string]func() StoreSettings
-	Daemons map[string]func() Daemon
+	Stores   map[string]func() StoreSettings
+	Clusters map[string]func() cluster.Settings
+	Daemons  map[string]func() Daemon
 
 	// Command is what runs the command of template blocks at the top level.
 	Command func(Command) Daemon
@@ -210,14 +213,14 @@ func (l *loader) decode(first string, body hcl.Body) *Config {
 		c.StateDir = dir
 	}
 	l.checkTop(content, c)
-	l.store(content, stores, c)
+	l.stores(content, stores, c)
 	for _, b := range t.Clusters {
 		c.Clusters = append(c.Clusters, l.cluster(b))
 	}
 	for _, b := range t.Targets {
 		c.Targets = append(c.Targets, l.target(b))
 	}
-	c.Targets = append(c.Targets, l.loose(t, c.Store.Environment())...)
+	c.Targets = append(c.Targets, l.loose(t, c.Stores[0].Environment())...)
 	c.Status = l.status(t.Status)
 	l.process(content, t, c)
 	l.checkNames(c, first)
@@ -242,30 +245,64 @@ func (l *loader) checkTop(content *hcl.BodyContent, c *Config) {
 	}
 }
 
-func (l *loader) store(content *hcl.BodyContent, stores []string, c *Config) {
-	var used *hcl.Block
+// stores takes up the blocks of stores. Those of one name in several files are one.
+func (l *loader) stores(content *hcl.BodyContent, kinds []string, c *Config) {
 	for _, b := range content.Blocks {
-		if !slices.Contains(stores, b.Type) {
+		if !slices.Contains(kinds, b.Type) {
 			continue
 		}
-		if used != nil && (used.Type != b.Type || used.DefRange.Filename == b.DefRange.Filename) {
-			l.fault(explain.ConfigConflict, b.DefRange, "keep one of them", "a second store, %s: there is %s already", b.Type, used.Type)
+		name, body := l.storeName(b)
+		i := slices.IndexFunc(c.Stores, func(s Store) bool { return s.Name == name })
+		if i >= 0 && (c.Stores[i].Kind != b.Type || c.Stores[i].Range.Filename == b.DefRange.Filename) {
+			l.fault(explain.ConfigConflict, b.DefRange, `keep one of them, or set name in one, and use that: store = "NAME" in a cluster block, {{ key "PATH?store=NAME" }}`,
+				"a second store named %s", name)
 			continue
 		}
-		settings := c.Store.Settings
-		if used == nil {
-			settings = l.kinds.Stores[b.Type]()
+		if i < 0 {
+			i = len(c.Stores)
+			c.Stores = append(c.Stores, Store{Kind: b.Type, Name: name, Settings: l.kinds.Stores[b.Type]()})
 		}
-		used = b
-		l.settings(b.Body, settings)
-		if r, ok := settings.(Resolver); ok {
+		s := &c.Stores[i]
+		s.Range = b.DefRange
+		l.settings(body, s.Settings, implied(storeBlock{})...)
+		if r, ok := s.Settings.(Resolver); ok {
 			r.Resolve(folder(b.DefRange))
 		}
-		c.Store = Store{b.Type, settings, b.DefRange}
 	}
-	if used == nil {
-		c.Store = Store{Kind: "consul", Settings: l.kinds.Stores["consul"]()}
+	if len(c.Stores) == 0 {
+		c.Stores = []Store{{Kind: "consul", Name: "consul", Settings: l.kinds.Stores["consul"]()}}
 	}
+}
+
+// storeBlock is what all stores have in common.
+type storeBlock struct {
+	Name string   `hcl:"name,optional" default:"the block's kind"`
+	Rest hcl.Body `hcl:",remain"`
+	Body hcl.Body `hcl:",body"`
+}
+
+// storeName is what a store is called, and the rest of its block.
+func (l *loader) storeName(b *hcl.Block) (string, hcl.Body) {
+	var common storeBlock
+	l.diagnose(gohcl.DecodeBody(b.Body, nil, &common))
+	at := where(b.Body, "name", b.DefRange)
+	switch {
+	case common.Name != "" && notName(common.Name):
+		l.errorf(at, "letters, digits, - and _", "store name %q", common.Name)
+	case common.Name == watcher.Local || common.Name == watcher.Clusters:
+		l.errorf(at, "take another name", "a store named %s is pgbaton's own", common.Name)
+	}
+	return cmp.Or(common.Name, b.Type), common.Rest
+}
+
+// storeNamed finds a store of the config; "" is the first. It is nil if there is none.
+func (c *Config) storeNamed(name string) *Store {
+	for i := range c.Stores {
+		if name == "" || c.Stores[i].Name == name {
+			return &c.Stores[i]
+		}
+	}
+	return nil
 }
 
 // settings decodes a kind's own body. common are names that the caller took
@@ -306,6 +343,13 @@ func (l *loader) checkNames(c *Config, first string) {
 			l.fault(explain.ConfigConflict, cl.Range, "give one of them another name, and its scope", "cluster %q is there twice", cl.Name)
 		}
 		clusters[cl.Name] = true
+		if c.storeNamed(cl.Store) == nil {
+			var known []string
+			for _, s := range c.Stores {
+				known = append(known, s.Name)
+			}
+			l.unknown(where(cl.body, "store", cl.Range), "cluster "+cl.Name+": there is no store named %q", cl.Store, known)
+		}
 	}
 	for _, t := range c.Targets {
 		id := t.Kind + " " + t.Name

@@ -17,6 +17,7 @@ import (
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/watcher"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
 // plain is a kind with one setting.
@@ -74,8 +75,9 @@ func write(t *testing.T, path, text string) {
 func options(extra ...Extra) Options {
 	return Options{
 		Kinds: Kinds{
-			Stores:  map[string]func() StoreSettings{"consul": func() StoreSettings { return &shelf{} }, "file": func() StoreSettings { return &shelf{} }},
-			Daemons: map[string]func() Daemon{"plain": func() Daemon { return &plain{} }},
+			Stores:   map[string]func() StoreSettings{"consul": func() StoreSettings { return &shelf{} }, "file": func() StoreSettings { return &shelf{} }},
+			Clusters: map[string]func() cluster.Settings{"patroni": func() cluster.Settings { return &cluster.Patroni{} }},
+			Daemons:  map[string]func() Daemon{"plain": func() Daemon { return &plain{} }},
 			Command: func(c Command) Daemon {
 				return &told{plain{}, c.Args, c.Timeout, c.Targets}
 			},
@@ -144,15 +146,24 @@ func TestLoad(t *testing.T) {
 	if c.LogLevel != "debug" || c.LogFormat != "json" || c.StateDir != filepath.Join(dir, "state") {
 		t.Errorf("top level: %+v", c)
 	}
-	if s := c.Store.Settings.(*shelf); c.Store.Kind != "file" || s.Path != filepath.Join(dir, "s.yaml") {
-		t.Errorf("store: %+v", c.Store)
+	if s := c.Stores[0].Settings.(*shelf); c.Stores[0].Kind != "file" || c.Stores[0].Name != "file" || s.Path != filepath.Join(dir, "s.yaml") {
+		t.Errorf("stores: %+v", c.Stores)
 	}
 	main, other := c.Clusters[0], c.Clusters[1]
-	if main.Scope != "batman" || main.Namespace != "db" || main.Datacenter != "dc2" || main.Group != "0" || !slices.Equal(main.Confirm, []string{"role"}) {
-		t.Errorf("cluster: %+v", main)
+	for want, cl := range map[watcher.Query]Cluster{
+		{Kind: watcher.Prefix, Path: "db/batman/0/", Options: watcher.Options{Datacenter: "dc2"}}: main,
+		{Kind: watcher.Prefix, Path: "service/other/"}:                                            other,
+	} {
+		source, err := cl.Settings.Source(cluster.Place{Name: cl.Name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := source.Queries(nil); len(have) != 1 || have[0] != want {
+			t.Errorf("cluster %s reads %v, want %v", cl.Name, have, want)
+		}
 	}
-	if other.Scope != "other" || other.Namespace != "service" || other.Group != "" || len(other.Confirm) != 3 {
-		t.Errorf("cluster with defaults: %+v", other)
+	if !slices.Equal(main.Confirm, []cluster.Way{cluster.WayRole}) || len(other.Confirm) != 3 {
+		t.Errorf("leaders are confirmed by %v and %v", main.Confirm, other.Confirm)
 	}
 	a := c.Targets[0]
 	if a.WaitMin != time.Second || a.WaitMax != 5*time.Second || a.CheckTimeout != 250*time.Millisecond || len(a.Check) != 2 ||
@@ -191,7 +202,7 @@ func TestMistakes(t *testing.T) {
 	for name, c := range map[string]struct{ text, place, message, hint string }{
 		"log level":       {"log_level = \"loud\"\n" + target(""), "1:1", `there is no log level "loud"`, "one of trace, debug, info, warn, error"},
 		"log format":      {"log_format = \"xml\"\n" + target(""), "1:1", `there is no log format "xml"`, "plain or json"},
-		"two stores":      {"consul {}\nfile {}\n" + target(""), "2:1", "a second store, file: there is consul already", "keep one of them"},
+		"two stores":      {"consul {}\nconsul {}\n" + target(""), "2:1", "a second store named consul", "keep one of them"},
 		"store setting":   {"file {\n  pth = \"x\"\n}\n" + target(""), "2:3", "Unsupported argument", `did you mean "path"?`},
 		"cluster twice":   {"cluster \"patroni\" \"m\" {}\ncluster \"patroni\" \"m\" {}\n" + target(""), "2:1", `cluster "m" is there twice`, ""},
 		"way to confirm":  {"cluster \"patroni\" \"m\" {\n  confirm = [\"vote\"]\n}\n" + target(""), "2:3", `there is no way to confirm a leader named "vote"`, `did you mean "none"`},

@@ -57,18 +57,34 @@ func Effective(paths []string, o Options) (Part, Problems) {
 			whole.Settings[i] = stateDirSetting()
 		}
 	}
-	stores := &hcl.BodySchema{}
-	for kind := range o.Kinds.Stores {
-		stores.Blocks = append(stores.Blocks, hcl.BlockHeaderSchema{Type: kind})
-	}
-	content, _, _ := body.PartialContent(stores)
-	store, bodies := "consul", layered{}
-	for _, b := range content.Blocks {
-		store, bodies = b.Type, append(bodies, b.Body)
-	}
-	part := e.part(store, nil, bodies, reflect.TypeOf(o.Kinds.Stores[store]()).Elem())
-	whole.Parts = append([]Part{part}, whole.Parts...)
+	whole.Parts = append(e.stores(body), whole.Parts...)
 	return whole, nil
+}
+
+// stores are the blocks of stores, those of one name as one; the one that counts if there
+// is none.
+func (e effective) stores(body hcl.Body) (parts []Part) {
+	schema := &hcl.BodySchema{}
+	for kind := range e.l.kinds.Stores {
+		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: kind})
+	}
+	content, _, _ := body.PartialContent(schema)
+	var names []string
+	kinds, bodies := map[string]string{}, map[string]layered{}
+	for _, b := range content.Blocks {
+		name, _ := e.l.storeName(b)
+		if kinds[name] == "" {
+			names = append(names, name)
+		}
+		kinds[name], bodies[name] = b.Type, append(bodies[name], b.Body)
+	}
+	if len(names) == 0 {
+		names, kinds["consul"] = []string{"consul"}, "consul"
+	}
+	for _, name := range names {
+		parts = append(parts, e.part(kinds[name], nil, bodies[name], reflect.TypeOf(e.l.kinds.Stores[kinds[name]]()).Elem()))
+	}
+	return parts
 }
 
 // stateDirSetting is where the state folder is if nobody says.
@@ -90,10 +106,13 @@ type effective struct{ l *loader }
 func (e effective) part(name string, labels []string, body hcl.Body, typ reflect.Type) Part {
 	p := Part{Name: name, Labels: labels}
 	e.fill(&p, body, typ)
-	if name == "target" {
-		if kind := e.l.kinds.Daemons[labels[0]]; kind != nil {
-			e.fill(&p, body, reflect.TypeOf(kind()).Elem())
-		}
+	switch kinds := e.l.kinds; {
+	case kinds.Stores[name] != nil:
+		e.fill(&p, body, reflect.TypeFor[storeBlock]())
+	case name == "target" && kinds.Daemons[labels[0]] != nil:
+		e.fill(&p, body, reflect.TypeOf(kinds.Daemons[labels[0]]()).Elem())
+	case name == "cluster" && kinds.Clusters[labels[0]] != nil:
+		e.fill(&p, body, reflect.TypeOf(kinds.Clusters[labels[0]]()).Elem())
 	}
 	return p
 }

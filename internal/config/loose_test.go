@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
 // habits is what consul-template's users write, and HCL 2 refuses.
@@ -52,8 +53,8 @@ func TestLoose(t *testing.T) {
 	if c.LogLevel != "error" || c.PIDFile != cwd+"/run/pid" || c.KillSignal != syscall.SIGUSR2 || c.ReloadSignal != syscall.SIGUSR1 {
 		t.Errorf("%+v", c)
 	}
-	if c.Store.Settings.(*shelf).Path != dir+"/s" {
-		t.Errorf("store %+v", c.Store)
+	if c.Stores[0].Settings.(*shelf).Path != dir+"/s" {
+		t.Errorf("store %+v", c.Stores[0])
 	}
 	var names []string
 	for _, target := range c.Targets {
@@ -152,7 +153,7 @@ func TestOwnInLegacySyntax(t *testing.T) {
 		t.Fatal(problems)
 	}
 	p := c.Targets[0]
-	if p.Settings.(*plain).Socket != "s" || !cmp.Equal(p.Vars, map[string]any{"a": 1, "b": []any{"x", 2.5, true}}) || c.Clusters[0].Scope != "batman" {
+	if p.Settings.(*plain).Socket != "s" || !cmp.Equal(p.Vars, map[string]any{"a": 1, "b": []any{"x", 2.5, true}}) || c.Clusters[0].Settings.(*cluster.Patroni).Scope != "batman" {
 		t.Errorf("%+v, %+v", c.Clusters, p)
 	}
 }
@@ -212,8 +213,8 @@ func TestLayers(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	if c.LogLevel != "debug" || c.LogFormat != "json" || c.Store.Settings.(*shelf).Path != "/two" || len(c.Targets) != 2 {
-		t.Errorf("%+v, store %+v", c, c.Store.Settings)
+	if c.LogLevel != "debug" || c.LogFormat != "json" || c.Stores[0].Settings.(*shelf).Path != "/two" || len(c.Targets) != 2 {
+		t.Errorf("%+v, store %+v", c, c.Stores[0].Settings)
 	}
 	if w := c.Targets[0]; w.WaitMin != time.Second || w.WaitMax != 3*time.Second {
 		t.Errorf("wait %v to %v", w.WaitMin, w.WaitMax)

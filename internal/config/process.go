@@ -103,15 +103,19 @@ func (l *loader) process(content *hcl.BodyContent, t top, c *Config) {
 		l.duration(at("max_stale"), "max_stale", t.MaxStale)
 		l.add(warning(at("max_stale"), "max_stale has no effect: pgbaton decides nothing from stale reads", "leave it out"))
 	}
-	if w, takes := c.Store.Settings.(interface{ QueryWait(string) }); takes && t.QueryWait != "" {
+	if t.QueryWait != "" {
 		l.duration(at("block_query_wait"), "block_query_wait", t.QueryWait)
-		w.QueryWait(t.QueryWait)
+	}
+	for _, s := range c.Stores {
+		if w, takes := s.Settings.(interface{ QueryWait(string) }); takes && t.QueryWait != "" {
+			w.QueryWait(t.QueryWait)
+		}
 	}
 	if t.FatalErrors != nil && *t.FatalErrors {
 		l.add(warning(at("template_error_fatal"), "template_error_fatal = true has no effect: an error of one template never ends pgbaton", "leave it out"))
 	}
 	if e := fold(t.Exec); e != nil {
-		c.Exec = l.exec(*e, c.Store.Environment())
+		c.Exec = l.exec(*e, c.Stores[0].Environment())
 	}
 	if s := fold(t.Syslog); s != nil && (s.Enabled == nil || *s.Enabled) {
 		c.Syslog = &Syslog{Facility: cmp.Or(s.Facility, "LOCAL0"), Name: cmp.Or(s.Name, "pgbaton")}

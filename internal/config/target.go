@@ -138,12 +138,7 @@ func (l *loader) target(b targetBlock) Target {
 
 	kind := l.kinds.Daemons[b.Kind]
 	if kind == nil {
-		known := slices.Sorted(maps.Keys(l.kinds.Daemons))
-		advice := "the kinds are " + strings.Join(known, ", ")
-		if near := render.Nearest(b.Kind, known); near != "" {
-			advice = fmt.Sprintf("did you mean %q?", near)
-		}
-		l.fault(explain.ConfigUnknown, b.Range, advice, "there is no kind of target named %q", b.Kind)
+		l.unknown(b.Range, "there is no kind of target named %q", b.Kind, slices.Collect(maps.Keys(l.kinds.Daemons)))
 		return t
 	}
 	t.Settings = kind()
@@ -305,8 +300,6 @@ func notName(s string) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
 	}) >= 0
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // fromCty turns a value of the config into what templates work with.
 func fromCty(v cty.Value) any {

@@ -23,8 +23,8 @@ type PatroniCluster struct {
 	Scope   string
 	Members []*PatroniMember // pg1, pg2, …
 
-	consul *ConsulServer
-	dir    string
+	store DCS
+	dir   string
 }
 
 // PatroniOption changes how a cluster is made.
@@ -36,14 +36,14 @@ type patroniSettings struct {
 	members string         // what the names of the members begin with
 	clients int            // max_connections
 	net     *Network       // nil is loopback
-	store   string         // where the members find Consul
+	consul  string         // where the members find Consul; "" is its address
 	local   func(member string) map[string]any
 	initdb  []any // more options of initdb
 	prepare func(member, dir string)
 }
 
 // Scope names the cluster; without it the name is the first one's that is free
-// in Consul.
+// in the store.
 func Scope(name string) PatroniOption {
 	return func(s *patroniSettings) { s.scope = name }
 }
@@ -66,7 +66,7 @@ func MaxConnections(n int) PatroniOption {
 // On places each member on a machine of its own, named as the member is. consul is
 // where they find the store, as host:port.
 func On(n *Network, consul string) PatroniOption {
-	return func(s *patroniSettings) { s.net, s.store = n, consul }
+	return func(s *patroniSettings) { s.net, s.consul = n, consul }
 }
 
 // Local adds settings to the postgresql section of each member's own configuration.
@@ -90,15 +90,15 @@ func WALFolder(prepare func(member, dir string)) PatroniOption {
 // Patroni starts n nodes, the first of them as leader, and returns when the
 // others stream from it. Patroni is set to its fastest pace: ttl 20, loop_wait
 // 1, retry_timeout 3.
-func Patroni(t testing.TB, consul *ConsulServer, n int, options ...PatroniOption) *PatroniCluster {
+func Patroni(t testing.TB, store DCS, n int, options ...PatroniOption) *PatroniCluster {
 	t.Helper()
-	set := patroniSettings{members: "pg", clients: 50, store: consul.Addr, dcs: map[string]any{
+	set := patroniSettings{members: "pg", clients: 50, dcs: map[string]any{
 		"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "maximum_lag_on_failover": 1 << 20,
 	}}
 	for _, o := range options {
 		o(&set)
 	}
-	c := &PatroniCluster{Scope: set.scope, consul: consul, dir: PostgresDir(t)}
+	c := &PatroniCluster{Scope: set.scope, store: store, dir: PostgresDir(t)}
 	if c.Scope == "" {
 		c.Scope = "scope-" + filepath.Base(c.dir)
 	}
@@ -113,8 +113,8 @@ func Patroni(t testing.TB, consul *ConsulServer, n int, options ...PatroniOption
 		if i == 0 {
 			// Whoever takes the initialize key is the first leader.
 			Eventually(t, m.Name+" bootstraps", func() error {
-				pair, _, err := consul.Client.KV().Get(c.Key("initialize"), nil)
-				if err == nil && pair == nil {
+				_, found, err := store.Lookup(c.Key("initialize"))
+				if err == nil && !found {
 					err = errors.New("no initialize key")
 				}
 				return errors.Join(err, m.alive())
@@ -128,8 +128,10 @@ func Patroni(t testing.TB, consul *ConsulServer, n int, options ...PatroniOption
 // Dir is the folder that holds everything of the cluster.
 func (c *PatroniCluster) Dir() string { return c.dir }
 
-// Key is the path of one of the cluster's keys in Consul.
-func (c *PatroniCluster) Key(name string) string { return "service/" + c.Scope + "/" + name }
+// Key is the path of one of the cluster's keys in its store.
+func (c *PatroniCluster) Key(name string) string {
+	return c.store.Root() + "service/" + c.Scope + "/" + name
+}
 
 // Member returns a member by its name.
 func (c *PatroniCluster) Member(t testing.TB, name string) *PatroniMember {
@@ -144,11 +146,11 @@ func (c *PatroniCluster) Member(t testing.TB, name string) *PatroniMember {
 // Leader returns the member that the leader key names; there must be one.
 func (c *PatroniCluster) Leader(t testing.TB) *PatroniMember {
 	t.Helper()
-	pair, _, err := c.consul.Client.KV().Get(c.Key("leader"), nil)
-	if err != nil || pair == nil {
-		t.Fatalf("leader of %s: key %v, error %v", c.Scope, pair, err)
+	name, found, err := c.store.Lookup(c.Key("leader"))
+	if err != nil || !found {
+		t.Fatalf("leader of %s: found %v, error %v", c.Scope, found, err)
 	}
-	return c.Member(t, string(pair.Value))
+	return c.Member(t, name)
 }
 
 // Replicas returns the members that the leader key does not name.
@@ -166,11 +168,11 @@ func (c *PatroniCluster) SyncStandby(t testing.TB) *PatroniMember {
 		Standby string `json:"sync_standby"`
 	}
 	Eventually(t, "a synchronous standby", func() error {
-		pair, _, err := c.consul.Client.KV().Get(c.Key("sync"), nil)
-		if err != nil || pair == nil {
-			return fmt.Errorf("key %v, error %w", pair, err)
+		value, found, err := c.store.Lookup(c.Key("sync"))
+		if err != nil || !found {
+			return fmt.Errorf("found %v, error %w", found, err)
 		}
-		if err := json.Unmarshal(pair.Value, &sync); err != nil {
+		if err := json.Unmarshal([]byte(value), &sync); err != nil {
 			return err
 		}
 		if sync.Standby == "" {
@@ -315,16 +317,20 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 		maps.Copy(server, set.local(name))
 	}
 	// JSON is YAML too.
-	config, err := json.MarshalIndent(map[string]any{
+	whole := c.store.Patroni()
+	if set.consul != "" {
+		whole = map[string]any{"consul": map[string]any{"host": set.consul}}
+	}
+	maps.Copy(whole, map[string]any{
 		"scope": c.Scope, "name": name,
 		"restapi": map[string]any{"listen": m.hostPort(m.RESTPort), "connect_address": m.hostPort(m.RESTPort)},
-		"consul":  map[string]any{"host": set.store},
 		"bootstrap": map[string]any{
 			"dcs":    dynamic,
 			"initdb": initdb,
 		},
 		"postgresql": server,
-	}, "", "  ")
+	})
+	config, err := json.MarshalIndent(whole, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,9 +14,10 @@ import (
 //
 //	[TAG.]NAME[?ns=N&partition=P&filter=EXPR][@DATACENTER][~NEAR][|STATUS,…]
 //
-// Not every function takes every part. A filter's text may hold any character
+// and of ours, ?store=NAME: which of several stores is meant. Not every function takes every part. A filter's text may hold any character
 // between quotes.
 type argument struct {
+	store   string // "" is the first
 	name    string
 	options watcher.Options
 }
@@ -60,6 +61,8 @@ func (g grammar) parse(fn, text string) (argument, error) {
 	switch o := a.options; {
 	case !g.name.MatchString(a.name):
 		return a, bad("%q is no name", a.name)
+	case !placeName.MatchString(a.store):
+		return a, bad("%q is no store", a.store)
 	case !placeName.MatchString(o.Datacenter):
 		return a, bad("%q is no datacenter", o.Datacenter)
 	case !placeName.MatchString(o.Near):
@@ -120,6 +123,8 @@ func parse(fn, text, allowed string) (argument, error) {
 			value = plain
 		}
 		switch key {
+		case "store":
+			a.store = value
 		case "ns":
 			a.options.Namespace = value
 		case "partition":

@@ -12,18 +12,19 @@ func TestParseArgument(t *testing.T) {
 	for text, want := range map[string]argument{
 		"web":           {name: "web"},
 		"a.b.web":       {name: "a.b.web"},
-		"web@dc2":       {"web", watcher.Options{Datacenter: "dc2"}},
-		"web~_agent":    {"web", watcher.Options{Near: "_agent"}},
-		"web|any":       {"web", watcher.Options{Status: "any"}},
-		"web@dc2~n|a,b": {"web", watcher.Options{Datacenter: "dc2", Near: "n", Status: "a,b"}},
-		"web?ns=x":      {"web", watcher.Options{Namespace: "x"}},
-		"web?ns=x@dc2":  {"web", watcher.Options{Namespace: "x", Datacenter: "dc2"}},
+		"web@dc2":       {name: "web", options: watcher.Options{Datacenter: "dc2"}},
+		"web~_agent":    {name: "web", options: watcher.Options{Near: "_agent"}},
+		"web|any":       {name: "web", options: watcher.Options{Status: "any"}},
+		"web@dc2~n|a,b": {name: "web", options: watcher.Options{Datacenter: "dc2", Near: "n", Status: "a,b"}},
+		"web?ns=x":      {name: "web", options: watcher.Options{Namespace: "x"}},
+		"web?ns=x@dc2":  {name: "web", options: watcher.Options{Namespace: "x", Datacenter: "dc2"}},
+		"a/b?store=x":   {name: "a/b", store: "x"},
 		"":              {},
-		"@dc1":          {"", watcher.Options{Datacenter: "dc1"}},
-		`web?filter="a|b@c&d" in Service.Tags&partition=p@dc2`: {"web", watcher.Options{
+		"@dc1":          {name: "", options: watcher.Options{Datacenter: "dc1"}},
+		`web?filter="a|b@c&d" in Service.Tags&partition=p@dc2`: {name: "web", options: watcher.Options{
 			Filter: `"a|b@c&d" in Service.Tags`, Partition: "p", Datacenter: "dc2",
 		}},
-		"web?filter=%22a%22+in+Service.Tags": {"web", watcher.Options{Filter: `"a" in Service.Tags`}},
+		"web?filter=%22a%22+in+Service.Tags": {name: "web", options: watcher.Options{Filter: `"a" in Service.Tags`}},
 	} {
 		have, err := parse("service", text, marks)
 		if err != nil || have != want {
@@ -72,7 +73,7 @@ func asText(a argument) string {
 		text = o.Tag + "." + text
 	}
 	var pairs []string
-	for _, p := range [][2]string{{"ns", o.Namespace}, {"partition", o.Partition}, {"peer", o.Peer}, {"sameness-group", o.Sameness}, {"filter", o.Filter}} {
+	for _, p := range [][2]string{{"store", a.store}, {"ns", o.Namespace}, {"partition", o.Partition}, {"peer", o.Peer}, {"sameness-group", o.Sameness}, {"filter", o.Filter}} {
 		if p[1] != "" {
 			pairs = append(pairs, p[0]+"="+url.QueryEscape(p[1]))
 		}

@@ -28,7 +28,7 @@ func catalog(w *World) template.FuncMap {
 			if err != nil {
 				return nil, err
 			}
-			a, ok := w.answer(watcher.Query{Kind: watcher.Node, Path: arg.name, Options: arg.options})
+			a, ok := w.answer(watcher.Query{Store: arg.store, Kind: watcher.Node, Path: arg.name, Options: arg.options})
 			detail, there := a.Value.(*watcher.NodeDetail)
 			if ok && !there {
 				detail = &watcher.NodeDetail{}
@@ -79,7 +79,7 @@ func list[T any](w *World, fn string, kind watcher.Kind, g grammar, text []strin
 	if err != nil {
 		return nil, err
 	}
-	return ask[[]T](w, watcher.Query{Kind: kind, Options: arg.options}), nil
+	return ask[[]T](w, watcher.Query{Store: arg.store, Kind: kind, Options: arg.options}), nil
 }
 
 // ask looks something up; what is not known yet is the zero T.
@@ -103,7 +103,7 @@ func (w *World) service(fn string, kind watcher.Kind, text []string) ([]*watcher
 	if arg.options.Status, err = statuses(arg.options.Status); err != nil {
 		return nil, err
 	}
-	q := watcher.Query{Kind: kind, Path: name, Options: arg.options}
+	q := watcher.Query{Store: arg.store, Kind: kind, Path: name, Options: arg.options}
 	a, ok := w.answer(q)
 	list, _ := a.Value.([]*watcher.Instance)
 	if ok && w.Minimum != nil {

@@ -9,11 +9,11 @@ import (
 
 func keys(w *World) template.FuncMap {
 	key := func(fn, text string) (a watcher.Answer, q watcher.Query, ok bool, err error) {
-		arg, err := grammars.key.parse(fn, strings.TrimPrefix(text, "/"))
+		arg, err := grammars.key.parse(fn, text)
 		if err != nil {
 			return a, q, false, err
 		}
-		q = watcher.Query{Kind: watcher.Key, Path: arg.name, Options: arg.options}
+		q = watcher.Query{Store: arg.store, Kind: watcher.Key, Path: arg.name, Options: arg.options}
 		a, ok = w.answer(q)
 		return a, q, ok, nil
 	}
@@ -69,11 +69,11 @@ func (w *World) pairs(fn, text string, keep func(watcher.Pair) bool, safe bool) 
 	if text == "" {
 		return out, nil
 	}
-	arg, err := grammars.prefix.parse(fn, strings.TrimPrefix(text, "/"))
+	arg, err := grammars.prefix.parse(fn, text)
 	if err != nil {
 		return nil, err
 	}
-	q := watcher.Query{Kind: watcher.Prefix, Path: arg.name, Options: arg.options}
+	q := watcher.Query{Store: arg.store, Kind: watcher.Prefix, Path: arg.name, Options: arg.options}
 	a, ok := w.answer(q)
 	if !ok {
 		return out, nil

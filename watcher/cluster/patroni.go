@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +12,48 @@ import (
 
 	"github.com/pgbaton/pgbaton/watcher"
 )
+
+// Patroni is Patroni's own settings.
+type Patroni struct {
+	Scope      string `hcl:"scope,optional" default:"the block's name"` // "" is the block's name
+	Namespace  string `hcl:"namespace,optional" default:"\"service\""`  // "" is service
+	Datacenter string `hcl:"datacenter,optional" default:"the store's"` // of Consul's; "" is the store's own
+	Group      *int   `hcl:"group,optional" default:"none"`             // of Citus; 0 is the coordinator
+}
+
+// Source implements Settings.
+func (p *Patroni) Source(at Place) (Source, error) {
+	s := patroniSource{scope: cmp.Or(p.Scope, at.Name)}
+	namespace, group := strings.Trim(cmp.Or(p.Namespace, "service"), "/"), ""
+	if p.Group != nil {
+		group = strconv.Itoa(*p.Group)
+	}
+	// A slash at the end: a scope may be the beginning of another's name.
+	s.keys = watcher.Query{
+		Store: at.Store, Kind: watcher.Prefix, Path: at.Root + path.Join(namespace, s.scope, group) + "/",
+		Options: watcher.Options{Datacenter: p.Datacenter},
+	}
+	return s, nil
+}
+
+// Ways implements Settings.
+func (p *Patroni) Ways() (all, usual []Way) {
+	all = []Way{WayAPI, WaySQL, WayRole}
+	return all, all
+}
+
+type patroniSource struct {
+	scope string
+	keys  watcher.Query
+}
+
+func (s patroniSource) Scope() string                            { return s.scope }
+func (s patroniSource) Queries(watcher.Snapshot) []watcher.Query { return []watcher.Query{s.keys} }
+
+func (s patroniSource) Decode(_ Cluster, known watcher.Snapshot) Cluster {
+	pairs, _ := known[s.keys].Value.([]watcher.Pair)
+	return DecodePatroni(s.scope, s.keys.Path, pairs)
+}
 
 // DecodePatroni reads what Patroni 2, 3 or 4 keeps below a scope. pairs are
 // the keys below prefix, as one read returned them. A key that can't be read

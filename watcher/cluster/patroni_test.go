@@ -275,3 +275,30 @@ func TestLeaderNeverGoesBack(t *testing.T) {
 		t.Errorf("a lower index on a higher timeline was refused: %+v", restored)
 	}
 }
+
+func TestPatroniKeys(t *testing.T) {
+	coordinator := 0
+	for want, p := range map[string]Patroni{
+		"service/batman/":   {},
+		"service/robin/":    {Scope: "robin"},
+		"service/batman/0/": {Group: &coordinator},
+		"db/prod/batman/":   {Namespace: "/db/prod/"},
+	} {
+		for root, want := range map[string]string{"": want, "/": "/" + want} {
+			s, err := p.Source(Place{Name: "batman", Store: "dcs", Root: root})
+			if err != nil {
+				t.Fatal(err)
+			}
+			query := watcher.Query{Store: "dcs", Kind: watcher.Prefix, Path: want}
+			if have := s.Queries(nil); len(have) != 1 || have[0] != query {
+				t.Errorf("%+v reads %v, want %v", p, have, query)
+			}
+			seen := s.Decode(Cluster{}, watcher.Snapshot{query: {Presence: watcher.Present, Value: []watcher.Pair{
+				{Path: want + "leader", Value: "pg1"}, {Path: want + "members/pg1", Value: `{"conn_url":"postgres://a:1/x","role":"primary","state":"running"}`},
+			}}})
+			if seen.Leader == nil || seen.Leader.Name != "pg1" || seen.Scope != s.Scope() {
+				t.Errorf("below %s there is %+v", want, seen)
+			}
+		}
+	}
+}

@@ -5,7 +5,6 @@ package consul
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,12 +12,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
-	"golang.org/x/sys/unix"
 
+	"github.com/pgbaton/pgbaton/internal/dial"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/watcher"
 )
@@ -235,33 +233,12 @@ func local(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// userTimeout ends a connection whose data nobody acknowledges: keepalive does
-// not look while any is under way.
-func userTimeout(network, _ string, c syscall.RawConn) error {
-	if !strings.HasPrefix(network, "tcp") {
-		return nil
-	}
-	var err error
-	control := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(4*time.Second/time.Millisecond))
-	})
-	return errors.Join(control, err)
-}
-
 // transport keeps one idle connection for each watch, so that a watch does not
-// dial anew at every change, and finds a peer that vanished without a word in
-// about four seconds, while a blocking query is silent by nature.
+// dial anew at every change.
 func transport() *http.Transport {
-	dialer := &net.Dialer{
-		Timeout: 2 * time.Second,
-		Control: userTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 2,
-		},
-	}
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
+		DialContext:           dial.Prompt().DialContext,
 		TLSHandshakeTimeout:   5 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		ForceAttemptHTTP2:     true,

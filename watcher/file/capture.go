@@ -2,6 +2,7 @@ package file
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/pgbaton/pgbaton/watcher"
 )
@@ -54,7 +55,7 @@ func (c *Catalog) addPair(p watcher.Pair) {
 	if c.KV == nil {
 		c.KV = map[string]Value{}
 	}
-	c.KV[p.Path] = Value(p.Value)
+	c.KV[strings.TrimPrefix(p.Path, "/")] = Value(p.Value)
 }
 
 func (c *Catalog) addInstance(service string, i Instance) {

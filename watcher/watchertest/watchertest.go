@@ -18,7 +18,7 @@ type Harness struct {
 	Store    watcher.Store
 	Put      func(t testing.TB, key, value string)
 	Delete   func(t testing.TB, key string)
-	Register func(t testing.TB, service, id, address string, port int, status string, tags ...string)
+	Register func(t testing.TB, service, id, address string, port int, status string, tags ...string) // nil: it has no catalog
 }
 
 // patience is how long an answer may take before a test fails.
@@ -191,6 +191,10 @@ func ids(a watcher.Answer) []string {
 }
 
 func serviceTag(t *testing.T, h Harness) {
+	if h.Register == nil {
+		noCatalog(t, h)
+		return
+	}
 	h.Register(t, "db", "db-1", "10.0.0.1", 5432, watcher.Passing, "primary")
 	h.Register(t, "db", "db-2", "10.0.0.2", 5432, watcher.Passing, "replica")
 	h.Register(t, "db", "db-3", "10.0.0.3", 5432, watcher.Critical, "replica")
@@ -214,7 +218,20 @@ func serviceTag(t *testing.T, h Harness) {
 	}
 }
 
+// noCatalog: what a store can't know is no empty answer.
+func noCatalog(t *testing.T, h Harness) {
+	for _, kind := range []watcher.Kind{watcher.Service, watcher.Services, watcher.Node, watcher.Nodes, watcher.Datacenters} {
+		if a, err := h.Store.Fetch(t.Context(), watcher.Query{Kind: kind, Path: "db"}, 0); err == nil {
+			t.Errorf("a store without a catalog answers a query for %s: %+v", kind, a)
+		}
+	}
+}
+
 func serviceEmpty(t *testing.T, h Harness) {
+	if h.Register == nil {
+		noCatalog(t, h)
+		return
+	}
 	a := fetch(t, h.Store, watcher.Query{Kind: watcher.Service, Path: "nobody"}, 0)
 	if list, ok := a.Value.([]*watcher.Instance); a.Presence != watcher.Present || !ok || len(list) != 0 {
 		t.Errorf("a service without instances is %v with %v, want present with none", a.Presence, a.Value)

@@ -1,0 +1,39 @@
+package cluster
+
+import (
+	"github.com/pgbaton/pgbaton/watcher"
+)
+
+// Source is how a cluster is kept in a store. It is pure, and comparable: equal
+// ones speak of the same cluster.
+type Source interface {
+	// Scope is what the cluster is called there.
+	Scope() string
+
+	// Queries are what has to be read, given what is known of it by now. The first
+	// is there from the start, and the same for ever.
+	Queries(known watcher.Snapshot) []watcher.Query
+
+	// Decode reads what is known of all Queries. before is what it came to the last
+	// time; the zero Cluster the first time. What can't be read is named in the
+	// cluster's Problems, and leaves the rest alone.
+	Decode(before Cluster, known watcher.Snapshot) Cluster
+}
+
+// Place is where a cluster is kept, as its config block has it.
+type Place struct {
+	Name  string // of the block
+	Store string // of the store; watcher.Catalog is the first
+	Root  string // what keys begin with that are thought of as paths: "/" in some stores
+}
+
+// Settings are a kind of cluster's own settings.
+type Settings interface {
+	// Source returns the source that they describe. Its errors name the setting.
+	Source(at Place) (Source, error)
+
+	// Ways are the ways by which a leader may be confirmed, the most trusted first,
+	// beside WayKey; and those of them that count if nothing is said. None of them
+	// is WayKey.
+	Ways() (all, usual []Way)
+}
