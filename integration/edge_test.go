@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/consul/api"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbaton/pgbaton/internal/servertest"
@@ -24,7 +23,7 @@ type edge struct {
 	port    int
 	page    listener
 	config  string
-	consul  *servertest.ConsulServer
+	store   servertest.DCS
 	cluster *servertest.PatroniCluster
 	daemon  *servertest.Process
 	pooler  *servertest.Process
@@ -40,16 +39,14 @@ type edgeSettings struct {
 
 // newEdge starts pgbaton and pgbouncer, and waits until a session lands on the
 // leader.
-func newEdge(t *testing.T, consul *servertest.ConsulServer, c *servertest.PatroniCluster, s edgeSettings) *edge {
+func newEdge(t *testing.T, store servertest.DCS, c *servertest.PatroniCluster, s edgeSettings) *edge {
 	t.Helper()
 	ports := servertest.FreePorts(t, 2)
-	e := &edge{dir: servertest.PostgresDir(t), port: ports[0], page: listener{ports[1]}, consul: consul, cluster: c}
+	e := &edge{dir: servertest.PostgresDir(t), port: ports[0], page: listener{ports[1]}, store: store, cluster: c}
 	e.ini = filepath.Join(e.dir, "pgbouncer.ini")
 	servertest.File(t, filepath.Join(e.dir, "users"), "\"postgres\" \"\"\n", 0o644)
 	e.config = e.page.block() + fmt.Sprintf(`
-consul {
-  address = %q
-}
+%s
 cluster "patroni" "main" {
   scope = %q
 %s
@@ -75,7 +72,7 @@ target "pgbouncer" "edge" {
 %[8]s
 }
 %[9]s
-`, consul.Addr, c.Scope, s.cluster, e.ini, e.port, e.dir, s.vars, s.target, s.blocks)
+`, store.Block(), c.Scope, s.cluster, e.ini, e.port, e.dir, s.vars, s.target, s.blocks)
 	e.awaitLeader(t)
 	e.daemon = startDaemon(t, e.dir, e.config, e.ini)
 	e.pooler = servertest.PgBouncer(t, e.ini, e.port)
@@ -89,8 +86,8 @@ target "pgbouncer" "edge" {
 func (e *edge) awaitLeader(t *testing.T) {
 	t.Helper()
 	servertest.Eventually(t, "the cluster has a leader", func() error {
-		pair, _, err := e.consul.Client.KV().Get(e.cluster.Key("leader"), nil)
-		if err == nil && pair == nil {
+		_, found, err := e.store.Lookup(e.cluster.Key("leader"))
+		if err == nil && !found {
 			err = errors.New("no leader key")
 		}
 		return err
@@ -167,15 +164,11 @@ func (e *edge) askSwitchover(t *testing.T) (callOff func()) {
 	}
 	key := e.cluster.Key("failover")
 	value := fmt.Sprintf(`{"leader":%q,"member":"pg9"}`, e.cluster.Leader(t).Name)
-	if _, err := e.consul.Client.KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil); err != nil {
-		t.Fatal(err)
-	}
+	e.store.Put(t, key, value)
 	var once sync.Once
 	callOff = func() {
 		once.Do(func() {
-			if _, err := e.consul.Client.KV().Put(&api.KVPair{Key: key, Value: []byte("{}")}, nil); err != nil {
-				t.Error(err)
-			}
+			e.store.Put(t, key, "{}")
 			for _, m := range e.cluster.Members {
 				m.Thaw(t)
 			}

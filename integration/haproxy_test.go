@@ -23,7 +23,7 @@ import (
 func newBalancer(t *testing.T, consul *servertest.ConsulServer, c *servertest.PatroniCluster, s edgeSettings) (e *edge, readOnly int) {
 	t.Helper()
 	ports := servertest.FreePorts(t, 2)
-	e = &edge{dir: servertest.PostgresDir(t), port: ports[0], consul: consul, cluster: c}
+	e = &edge{dir: servertest.PostgresDir(t), port: ports[0], store: consul, cluster: c}
 	e.ini = filepath.Join(e.dir, "haproxy.cfg")
 	socket := filepath.Join(e.dir, "master.sock")
 	e.config = fmt.Sprintf(`

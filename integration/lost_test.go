@@ -91,13 +91,11 @@ func (e *edge) newLeader(t *testing.T, old *servertest.PatroniMember) *servertes
 	t.Helper()
 	name := ""
 	servertest.Eventually(t, old.Name+" is replaced", func() error {
-		pair, _, err := e.consul.Client.KV().Get(e.cluster.Key("leader"), nil)
-		if err == nil && (pair == nil || string(pair.Value) == old.Name) {
-			err = fmt.Errorf("no new leader: %v", pair)
+		leader, found, err := e.store.Lookup(e.cluster.Key("leader"))
+		if err == nil && (!found || leader == old.Name) {
+			err = fmt.Errorf("no new leader: %q", leader)
 		}
-		if err == nil {
-			name = string(pair.Value)
-		}
+		name = leader
 		return err
 	})
 	return e.cluster.Member(t, name)

@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/hashicorp/consul/api"
@@ -14,6 +15,7 @@ type DCS interface {
 	Lookup(key string) (value string, found bool, err error)
 	Root() string            // what paths begin with
 	Patroni() map[string]any // its section of Patroni's config
+	Block() string           // its block of pgbaton's
 }
 
 // Lookup reads a key.
@@ -32,3 +34,6 @@ func (s *ConsulServer) Root() string { return "" }
 func (s *ConsulServer) Patroni() map[string]any {
 	return map[string]any{"consul": map[string]any{"host": s.Addr}}
 }
+
+// Block implements DCS.
+func (s *ConsulServer) Block() string { return fmt.Sprintf("consul {\n  address = %q\n}\n", s.Addr) }

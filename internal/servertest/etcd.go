@@ -67,12 +67,8 @@ func Etcd(t testing.TB, n int, flags ...string) *EtcdCluster {
 // connect makes the client, and waits until the cluster serves it.
 func (c *EtcdCluster) connect(t testing.TB) {
 	t.Helper()
-	var endpoints []string
-	for _, s := range c.Servers {
-		endpoints = append(endpoints, s.Addr)
-	}
 	var err error
-	if c.Client, err = clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 2 * time.Second, Logger: zap.NewNop()}); err != nil {
+	if c.Client, err = clientv3.New(clientv3.Config{Endpoints: c.endpoints(), DialTimeout: 2 * time.Second, Logger: zap.NewNop()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Client.Close() })
@@ -152,21 +148,23 @@ func (c *EtcdCluster) Keep(t testing.TB) (again func()) {
 // Put implements DCS.
 func (c *EtcdCluster) Put(t testing.TB, key, value string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Deadline)
-	defer cancel()
-	if _, err := c.Client.Put(ctx, key, value); err != nil {
-		t.Fatalf("put %s: %v", key, err)
-	}
+	Eventually(t, "put "+key, func() error { // its leader may have just gone
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := c.Client.Put(ctx, key, value)
+		return err
+	})
 }
 
 // Delete implements DCS.
 func (c *EtcdCluster) Delete(t testing.TB, key string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Deadline)
-	defer cancel()
-	if _, err := c.Client.Delete(ctx, key); err != nil {
-		t.Fatalf("delete %s: %v", key, err)
-	}
+	Eventually(t, "delete "+key, func() error { // its leader may have just gone
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := c.Client.Delete(ctx, key)
+		return err
+	})
 }
 
 // Lookup implements DCS.
@@ -185,9 +183,17 @@ func (c *EtcdCluster) Root() string { return "/" }
 
 // Patroni implements DCS.
 func (c *EtcdCluster) Patroni() map[string]any {
-	var hosts []string
+	return map[string]any{"etcd3": map[string]any{"hosts": c.endpoints()}}
+}
+
+// Block implements DCS.
+func (c *EtcdCluster) Block() string {
+	return fmt.Sprintf("etcd {\n  endpoints = [\"%s\"]\n}\n", strings.Join(c.endpoints(), `", "`))
+}
+
+func (c *EtcdCluster) endpoints() (list []string) {
 	for _, s := range c.Servers {
-		hosts = append(hosts, s.Addr)
+		list = append(list, s.Addr)
 	}
-	return map[string]any{"etcd3": map[string]any{"hosts": hosts}}
+	return list
 }

@@ -151,8 +151,8 @@ func TestFleetOnPlainHTTP(t *testing.T) {
 
 // TestFleetOverTLS shares connections: HTTP/2 lets many queries wait on one.
 func TestFleetOverTLS(t *testing.T) {
-	a := newAuthority(t)
-	a.issue(t, "server", time.Now().Add(time.Hour))
+	a := servertest.NewAuthority(t)
+	a.Issue(t, "server", time.Now().Add(time.Hour))
 	port := servertest.FreePort(t)
 	s := servertest.Consul(t, fmt.Sprintf(`
 addresses { https = "127.0.0.1" }
@@ -160,10 +160,10 @@ ports { https = %d }
 tls { https {
 	cert_file = %q
 	key_file = %q
-} }`, port, a.path("server.pem"), a.path("server-key.pem")))
+} }`, port, a.Path("server.pem"), a.Path("server-key.pem")))
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	fillFleet(t, s.Client, fleetSize, "pg1")
-	store, err := (&consul.Config{Address: "https://" + addr, SSL: &consul.SSL{CACert: a.path("ca.pem")}}).Open()
+	store, err := (&consul.Config{Address: "https://" + addr, SSL: &consul.SSL{CACert: a.Path("ca.pem")}}).Open()
 	if err != nil {
 		t.Fatal(err)
 	}

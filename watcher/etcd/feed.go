@@ -77,22 +77,27 @@ func (f *feed) Close() { f.cancel() }
 
 // failed names the query, and drops the login if it may be at fault.
 func (f *feed) failed(err error) error {
-	if errors.Is(err, rpctypes.ErrInvalidAuthToken) || errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrAuthOldRevision) {
+	if slices.ContainsFunc(ofLogin, func(target error) bool { return errors.Is(err, target) }) {
 		f.store.forget(f.client)
 	}
 	return explain(fmt.Errorf("read %s: %w", f.query, err))
 }
 
-// read reads all of it, as the cluster has it now.
+// ofLogin are what another login may mend: another password, other rights.
+var ofLogin = []error{rpctypes.ErrAuthFailed, rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrPermissionDenied}
+
+// read reads all of it, as the cluster has it now. Not through the client's KV, which
+// waits for a connection and then does not say why there is none.
 func (f *feed) read(ctx context.Context) (rev int64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, prompt, fmt.Errorf("no answer within %v", prompt))
 	defer cancel()
-	resp, err := f.client.Get(ctx, f.query.Path, f.wide()...)
+	key, end := f.span()
+	resp, err := etcdserverpb.NewKVClient(f.client.ActiveConnection()).Range(ctx, &etcdserverpb.RangeRequest{Key: key, RangeEnd: end}, grpc.MaxCallRecvMsgSize(largest))
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("%w (%w)", cause, err)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
 		}
-		return 0, err
+		return 0, rpctypes.Error(err)
 	}
 	f.pairs = make([]watcher.Pair, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
@@ -101,12 +106,13 @@ func (f *feed) read(ctx context.Context) (rev int64, err error) {
 	return resp.Header.Revision, nil
 }
 
-// wide are the options of a prefix.
-func (f *feed) wide() []clientv3.OpOption {
-	if f.query.Kind == watcher.Prefix {
-		return []clientv3.OpOption{clientv3.WithPrefix()} // of the empty one, all there is
+// span is the range of keys that is asked for.
+func (f *feed) span() (key, end []byte) {
+	if f.query.Kind == watcher.Key {
+		return []byte(f.query.Path), nil
 	}
-	return nil
+	op := clientv3.OpGet(f.query.Path, clientv3.WithPrefix()) // of the empty one, all there is
+	return op.KeyBytes(), op.RangeBytes()
 }
 
 // follow begins to watch for what changes from rev on.
@@ -117,11 +123,7 @@ func (f *feed) follow(rev int64) error {
 	if err != nil {
 		return rpctypes.Error(err)
 	}
-	key, end := []byte(f.query.Path), []byte(nil)
-	if f.query.Kind == watcher.Prefix {
-		op := clientv3.OpGet(f.query.Path, f.wide()...)
-		key, end = op.KeyBytes(), op.RangeBytes()
-	}
+	key, end := f.span()
 	err = stream.Send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{
 		CreateRequest: &etcdserverpb.WatchCreateRequest{Key: key, RangeEnd: end, StartRevision: rev},
 	}})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,6 +73,8 @@ func (s *Store) connected(ctx context.Context) (*clientv3.Client, error) {
 		Endpoints: s.endpoints, TLS: s.tls, Username: s.user, Password: password,
 		DialTimeout: connect, DialKeepAliveTime: askAfter, DialKeepAliveTimeout: answersWithin, PermitWithoutStream: true,
 		Logger: zap.NewNop(), // what it has to say comes as errors too
+		// One more, for a token that has expired. Else it is the watcher that tries again.
+		MaxUnaryRetries: 2,
 		DialOptions: []grpc.DialOption{
 			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 				return dial.Prompt().DialContext(ctx, "tcp", address)
@@ -85,12 +88,45 @@ func (s *Store) connected(ctx context.Context) (*clientv3.Client, error) {
 	})
 	if err != nil {
 		s.client = nil
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = errors.Join(err, s.reach(ctx))
+		}
 		return nil, explain(fmt.Errorf("log in to etcd: %w", err))
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return s.client, nil
+}
+
+// reach says why no server can be connected to, which a login that took too long does not;
+// nil if one can.
+func (s *Store) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connect)
+	defer cancel()
+	var errs []error
+	for _, e := range s.endpoints {
+		_, address, named := strings.Cut(e, "://")
+		if !named {
+			address = e
+		}
+		conn, err := dial.Prompt().DialContext(ctx, "tcp", address)
+		if err == nil && s.tls != nil {
+			conf := s.tls.Clone()
+			if conf.ServerName == "" {
+				conf.ServerName, _, _ = net.SplitHostPort(address)
+			}
+			err = tls.Client(conn, conf).HandshakeContext(ctx)
+		}
+		if conn != nil {
+			_ = conn.Close()
+		}
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", address, err))
+	}
+	return errors.Join(errs...)
 }
 
 // forget has the next query log in anew: a user's password or rights may be others by then.
