@@ -2,6 +2,10 @@ package integration
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pgbaton/pgbaton/internal/servertest"
@@ -38,4 +42,69 @@ func TestEveryStore(t *testing.T) {
 			stopDaemon(t, e.daemon)
 		})
 	}
+}
+
+// TestTwoStores: templates read from both, and one that is away holds up nothing of the
+// other. What was captured of both is one state file.
+func TestTwoStores(t *testing.T) {
+	consul, etcd := servertest.Consul(t), servertest.Etcd(t, 1)
+	dir := servertest.PostgresDir(t)
+	out := func(name string) string { return filepath.Join(dir, name) }
+	config := consul.Block() + etcd.Block() + fmt.Sprintf(`
+target "exec" "first" {
+  template {
+    contents    = "{{ key `+"`app/limit`"+` }}"
+    destination = %q
+  }
+  command = ["true"]
+}
+target "exec" "second" {
+  template {
+    contents    = "{{ range ls `+"`/app?store=etcd`"+` }}{{ .Key }}={{ .Value }} {{ end }}{{ range tree `+"`/app?store=etcd`"+` }}{{ .Key }} {{ end }}{{ keyOrDefault `+"`/app/limit?store=etcd`"+` `+"`none`"+` }}"
+    destination = %q
+  }
+  command = ["true"]
+}
+`, out("first"), out("second"))
+	has := func(name, want string) {
+		t.Helper()
+		servertest.Eventually(t, name+" is "+want, func() error {
+			text, err := os.ReadFile(out(name))
+			if err == nil && string(text) != want {
+				err = fmt.Errorf("it is %q", text)
+			}
+			return err
+		})
+	}
+	consul.Put(t, "app/limit", "1")
+	etcd.Put(t, "/app/limit", "2")
+	etcd.Put(t, "/app/deep/er", "3")
+	daemon := startDaemon(t, dir, config, out("first"))
+	has("first", "1")
+	has("second", "limit=2 deep/er limit 2")
+
+	etcd.Servers[0].Kill()
+	servertest.Eventually(t, "it says that etcd is away", func() error { return logged(daemon, "store does not answer") })
+	for _, limit := range []string{"10", "11"} {
+		consul.Put(t, "app/limit", limit)
+		has("first", limit)
+	}
+	has("second", "limit=2 deep/er limit 2")
+	status := verb(t, dir, 1, "status", "-config", filepath.Join(dir, "pgbaton.hcl"))
+	if !strings.Contains(status, "etcd") || !strings.Contains(status, "stale") {
+		t.Errorf("status says nothing of etcd:\n%s", status)
+	}
+	etcd.Launch(t)
+	etcd.Put(t, "/app/limit", "20")
+	has("second", "limit=20 deep/er limit 20")
+	has("first", "11")
+
+	state := filepath.Join(dir, "state.yaml")
+	verb(t, dir, 0, "capture", "-config", filepath.Join(dir, "pgbaton.hcl"), "-out", state)
+	for target, want := range map[string]string{"exec.first": "11", "exec.second": "limit=20 deep/er limit 20"} {
+		if have := verb(t, dir, 0, "render", "-config", filepath.Join(dir, "pgbaton.hcl"), "-state", state, "-target", target); !strings.Contains(have, want) {
+			t.Errorf("%s from what was captured is %q, want %q", target, have, want)
+		}
+	}
+	stopDaemon(t, daemon)
 }

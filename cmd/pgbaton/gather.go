@@ -137,7 +137,7 @@ func (l looking) open(std stdio) (*assembly, error) {
 	}
 	if l.state != "" {
 		for i := range c.Stores {
-			c.Stores[i].Kind, c.Stores[i].Settings = "file", &file.Config{Path: l.state}
+			c.Stores[i].Kind, c.Stores[i].Settings = "file", &file.Config{Path: l.state, For: storeName(c, i)}
 		}
 		for i := range c.Clusters {
 			c.Clusters[i].Confirm = []cluster.Way{cluster.WayKey} // its members can't be asked any more

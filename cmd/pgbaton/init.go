@@ -45,6 +45,7 @@ says; elsewhere it takes the daemons whose configs are where Debian's packages h
 	f.StringVar(&wish.PatroniFile, "from-patroni", "", "take scope, namespace, store and TLS from Patroni's own config `file`")
 	f.StringVar(&wish.Namespace, "namespace", "", "Patroni's `namespace`, if it is not service")
 	f.StringVar(&wish.Consul, "consul", "", "`address` of Consul, if it is not the agent of this machine")
+	f.StringVar(&wish.Etcd, "etcd", "", "`endpoints` of etcd, separated by commas, if the keys are there")
 	f.StringVar(&wish.PgBouncer, "pgbouncer", "", "pgbouncer's config `file`, or its folder")
 	f.StringVar(&wish.HAProxy, "haproxy", "", "HAProxy's config `file`, or its folder")
 	f.StringVar(&wish.Keepalived, "keepalived", "", "keepalived's config `file`, or its folder")
@@ -64,6 +65,9 @@ var errUnasked = errors.New("name the cluster with -patroni SCOPE or -from-patro
 func settle(cmd *cobra.Command, std stdio, w *setup.Wish) error {
 	here := setup.Here()
 	person := isTerminal(std.in)
+	if w.Consul != "" && w.Etcd != "" {
+		return usage(errors.New("-consul and -etcd exclude each other: a cluster's keys are in one store"), cmd.CommandPath())
+	}
 	cluster, daemon := w.Scope+w.PatroniFile != "", w.PgBouncer+w.HAProxy+w.Keepalived != ""
 	if person && (!cluster || !daemon) {
 		return ask(std, w, here)
@@ -110,7 +114,7 @@ func ask(std stdio, w *setup.Wish, here setup.Wish) error {
 			return err
 		}
 	}
-	if w.PatroniFile == "" && w.Consul == "" {
+	if w.PatroniFile == "" && w.Consul+w.Etcd == "" {
 		if w.Consul, err = put("address of Consul", "127.0.0.1:8500"); err != nil {
 			return err
 		}

@@ -267,8 +267,8 @@ var Entries = []Entry{
 		"-out names another file, -out - prints; init -force writes over it.",
 	},
 	{
-		OtherStore, "other-store", "Patroni's store can't be read yet",
-		"Patroni keeps its keys in etcd, ZooKeeper, Kubernetes or Raft; pgbaton reads Consul, and a state file.",
+		OtherStore, "other-store", "Patroni's store can't be read",
+		"Patroni keeps its keys in Kubernetes, in Raft, in Exhibitor or in etcd by its old API, which pgbaton does not read.",
 		"Nothing was written.",
 		"The README says which stores work. A state file that something else keeps up to date works with each.",
 	},

@@ -15,6 +15,7 @@ type Wish struct {
 	PatroniFile string // Patroni's own config; "" is none
 	Namespace   string // Patroni's; "" is that of PatroniFile, else service
 	Consul      string // address; "" is that of PatroniFile, else the agent of this machine
+	Etcd        string // endpoints, separated by commas; "" is those of PatroniFile
 
 	// The folder of a daemon's config, or the config; "" is without that daemon.
 	PgBouncer, HAProxy, Keepalived string
@@ -118,45 +119,6 @@ func (m *maker) head() {
 	m.say(`Written by pgbaton init, for a pgbaton that runs as the user %s.
 Each setting says where it comes from; "guessed" is worth a second look.
 pgbaton check, then pgbaton diff, then pgbaton run: each with -config and this file.`, m.User)
-}
-
-// store writes the consul block.
-func (m *maker) store() {
-	c := m.patroni.Consul
-	if c == nil {
-		c = &patroniStore{}
-	}
-	from := "from " + m.PatroniFile
-	address, why := m.Consul, ""
-	if address == "" {
-		address, why = c.address(), from
-		if m.patroni.Consul == nil {
-			why = "guessed: the agent of this machine"
-		}
-	}
-	m.gap()
-	m.open("consul")
-	m.set("address", address, why)
-	if c.Datacenter != "" {
-		m.set("datacenter", c.Datacenter, from)
-	}
-	if c.Token != "" {
-		m.set("token_file", "consul-token", "the token itself is in "+m.PatroniFile+", and not copied")
-		m.need("write a token of Consul's that may read the cluster's keys into the file consul-token beside the config, mode 0600")
-	}
-	if c.secure() && m.Consul == "" {
-		m.open("ssl")
-		for _, s := range []struct{ name, path string }{{"ca_cert", c.CAFile}, {"cert", c.CertFile}, {"key", c.KeyFile}} {
-			if s.path != "" {
-				m.set(s.name, absolute(s.path), from)
-			}
-		}
-		if c.unverified() {
-			m.set("verify", false, from+", where verify is off")
-		}
-		m.close()
-	}
-	m.close()
 }
 
 // cluster writes the cluster block.

@@ -1,12 +1,9 @@
 package setup
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -19,9 +16,10 @@ import (
 
 // patroni is what matters here of the config of a Patroni.
 type patroni struct {
-	Scope     string        `yaml:"scope"`
-	Namespace string        `yaml:"namespace"`
-	Consul    *patroniStore `yaml:"consul"`
+	Scope     string       `yaml:"scope"`
+	Namespace string       `yaml:"namespace"`
+	Consul    *consulStore `yaml:"consul"`
+	Etcd      *etcdStore   `yaml:"etcd3"`
 	Citus     struct {
 		Group *int `yaml:"group"`
 	} `yaml:"citus"`
@@ -48,20 +46,6 @@ type patroni struct {
 	} `yaml:"postgresql"`
 }
 
-// patroniStore is its section consul.
-type patroniStore struct {
-	URL        string    `yaml:"url"`
-	Host       string    `yaml:"host"`
-	Port       int       `yaml:"port"`
-	Scheme     string    `yaml:"scheme"`
-	Token      string    `yaml:"token"`
-	Datacenter string    `yaml:"dc"`
-	CAFile     string    `yaml:"cacert"`
-	CertFile   string    `yaml:"cert"`
-	KeyFile    string    `yaml:"key"`
-	Verify     yaml.Node `yaml:"verify"`
-}
-
 // patroniStores are the sections of stores that Patroni knows.
 var patroniStores = []string{"consul", "etcd", "etcd3", "zookeeper", "exhibitor", "kubernetes", "raft"}
 
@@ -86,25 +70,37 @@ func readPatroni(path string, w Wish) (p patroni, err error) {
 		return p, hint.Wrap(fmt.Errorf("read patroni's config %s: %s", path, strings.ReplaceAll(err.Error(), "\n", " ")), "patroni --validate-config %s says what is wrong with it", path)
 	}
 	stores := storesOf(&root)
-	if len(stores) == 0 && w.Consul == "" {
+	if len(stores) == 0 && w.Consul+w.Etcd == "" {
 		return p, hint.Wrap(fmt.Errorf("read patroni's config %s: it names no store", path),
 			"if patroni has it from its environment (PATRONI_CONSUL_HOST), name both: -patroni SCOPE -consul HOST:PORT")
 	}
-	if len(stores) > 0 && !slices.ContainsFunc(stores, func(s *yaml.Node) bool { return s.Value == "consul" }) {
-		return p, otherStore(fmt.Errorf("%s:%d:%d: patroni keeps its keys in %s, which pgbaton can't read yet", path, stores[0].Line, stores[0].Column, stores[0].Value))
+	if len(stores) > 0 && !slices.ContainsFunc(stores, func(s *yaml.Node) bool { return slices.Contains(readable, s.Value) }) {
+		return p, otherStore(stores[0].Value, fmt.Errorf("%s:%d:%d: patroni keeps its keys in %s, which pgbaton can't read", path, stores[0].Line, stores[0].Column, stores[0].Value))
 	}
 	if p.Scope == "" && w.Scope == "" {
 		return p, hint.Wrap(fmt.Errorf("read patroni's config %s: it names no scope", path),
 			"if patroni has it from its environment (PATRONI_SCOPE), name it: -patroni SCOPE")
 	}
-	if p.Consul == nil {
-		p.Consul = &patroniStore{} // consul: with nothing below it
+	for _, store := range stores { // those with nothing below them
+		switch {
+		case store.Value == "consul" && p.Consul == nil:
+			p.Consul = &consulStore{}
+		case store.Value == "etcd3" && p.Etcd == nil:
+			p.Etcd = &etcdStore{}
+		}
 	}
 	return p, nil
 }
 
-func otherStore(err error) error {
-	return explain.Mark(hint.Wrap(err, "pgbaton reads Consul, and a state file: the README says what works, and what does not yet"), explain.OtherStore)
+// readable are those of them that pgbaton can read.
+var readable = []string{"consul", "etcd3"}
+
+func otherStore(name string, err error) error {
+	advice := "the README says which stores work; a state file that something else keeps up to date works with each"
+	if name == "etcd" {
+		advice = "that is etcd's old API: with etcd 3 Patroni can use the new one, in a section etcd3"
+	}
+	return explain.Mark(hint.Wrap(err, "%s", advice), explain.OtherStore)
 }
 
 // storesOf are the names of the stores that a config has sections of.
@@ -119,32 +115,4 @@ func storesOf(root *yaml.Node) (names []*yaml.Node) {
 		}
 	}
 	return names
-}
-
-// address is where Consul is, as pgbaton's config has it.
-func (s *patroniStore) address() string {
-	scheme, host := s.Scheme, s.Host
-	if u, err := url.Parse(s.URL); err == nil && s.URL != "" {
-		scheme, host = cmp.Or(u.Scheme, scheme), u.Host
-	}
-	port := "8500"
-	if s.Port != 0 {
-		port = fmt.Sprint(s.Port)
-	}
-	if h, p, err := net.SplitHostPort(host); err == nil {
-		host, port = h, p
-	}
-	address := net.JoinHostPort(strings.Trim(cmp.Or(host, "127.0.0.1"), "[]"), port)
-	if scheme == "https" {
-		return "https://" + address
-	}
-	return address
-}
-
-// secure says whether Consul is asked over TLS.
-func (s *patroniStore) secure() bool { return strings.HasPrefix(s.address(), "https://") }
-
-// unverified says whether Consul's certificate is not looked at.
-func (s *patroniStore) unverified() bool {
-	return slices.Contains([]string{"false", "off", "no", "0"}, strings.ToLower(s.Verify.Value))
 }

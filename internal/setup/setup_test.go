@@ -48,13 +48,35 @@ func TestConsulOfPatroni(t *testing.T) {
 	}
 }
 
+func TestEtcdOfPatroni(t *testing.T) {
+	for section, want := range map[string]string{
+		"etcd3:":                                     `endpoints = ["127.0.0.1:2379"]`,
+		"etcd3: {host: 'a:2380'}":                    `endpoints = ["a:2380"]`,
+		"etcd3: {hosts: 'a:2379, b,c:1'}":            `endpoints = ["a:2379", "b:2379", "c:1"]`,
+		"etcd3: {hosts: [a, '[::1]:2379']}":          `endpoints = ["a:2379", "[::1]:2379"]`,
+		"etcd3: {url: 'https://a:1'}":                `endpoints = ["https://a:1"]`,
+		"etcd3: {host: a, protocol: https}":          `endpoints = ["https://a:2379"]`,
+		"etcd3: {host: a, username: u, password: p}": `user = "u"`,
+		"etcd3: {host: a, cacert: /ca, cert: /c}":    `ssl { ca_cert = "/ca"`,
+	} {
+		c, err := from(t, "scope: batman\n"+section+"\n", Wish{})
+		flat := strings.Join(strings.Fields(c.Text), " ")
+		if err != nil || !strings.Contains(flat, want) || strings.Contains(flat, "consul") || strings.Contains(flat, `"p"`) {
+			t.Errorf("%s: no %q, %v:\n%s", section, want, err, c.Text)
+		}
+	}
+	if c, err := from(t, "scope: batman\n", Wish{Etcd: "a:1,b:2"}); err != nil || !strings.Contains(c.Text, `["a:1", "b:2"]`) {
+		t.Errorf("%v: %s", err, c.Text)
+	}
+}
+
 func TestPatroniThatIsNone(t *testing.T) {
 	for text, want := range map[string]string{
-		"scope: a\nzookeeper: {hosts: b}\n": explain.OtherStore,
-		"scope: a\nkubernetes: {}\n":        explain.OtherStore,
-		"scope: a\n":                        explain.PatroniFile,
-		"- a list\n":                        explain.PatroniFile,
-		"\t":                                explain.PatroniFile,
+		"scope: a\netcd: {hosts: b}\n": explain.OtherStore,
+		"scope: a\nkubernetes: {}\n":   explain.OtherStore,
+		"scope: a\n":                   explain.PatroniFile,
+		"- a list\n":                   explain.PatroniFile,
+		"\t":                           explain.PatroniFile,
 	} {
 		if _, err := from(t, text, Wish{}); explain.Of(err) != want {
 			t.Errorf("%q: %v, want %s", text, err, want)

@@ -10,6 +10,15 @@ import (
 // Add puts an answer into the catalog, so that the same query is answered
 // alike from a state file.
 func (c *Catalog) Add(q watcher.Query, a watcher.Answer) {
+	if q.Store != watcher.Catalog {
+		if c.Stores == nil {
+			c.Stores = map[string]*Catalog{}
+		}
+		if c.Stores[q.Store] == nil {
+			c.Stores[q.Store] = &Catalog{}
+		}
+		q.Store, c = watcher.Catalog, c.Stores[q.Store]
+	}
 	switch q.Kind {
 	case watcher.Connect, watcher.Partitions, watcher.Peerings, watcher.Exported, watcher.Imported, watcher.CARoots, watcher.CALeaf:
 		c.addMesh(q, a.Value)

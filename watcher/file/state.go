@@ -25,6 +25,18 @@ type Catalog struct {
 	Nodes       []Node                `yaml:"nodes,omitempty" json:"nodes,omitempty"`
 	Datacenters []string              `yaml:"datacenters,omitempty" json:"datacenters,omitempty"`
 	Mesh        *Mesh                 `yaml:"mesh,omitempty" json:"mesh,omitempty"`
+
+	// Stores are what others than the first store of a config say, by their names; one
+	// that is not among them says what stands above.
+	Stores map[string]*Catalog `yaml:"stores,omitempty" json:"stores,omitempty"`
+}
+
+// Of is what the store of a name says; "" is the first.
+func (c *Catalog) Of(store string) *Catalog {
+	if other := c.Stores[store]; other != nil {
+		return other
+	}
+	return c
 }
 
 // Value is the text of a key. In the file it is text, or anything else, which

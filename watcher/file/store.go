@@ -13,6 +13,8 @@ import (
 // Config is the file block: the embedded store.
 type Config struct {
 	Path string `hcl:"path"` // the state file, JSON or YAML
+
+	For string // the store whose place it takes, of several in one file; "" is the first
 }
 
 // Resolve makes a relative path begin at dir.
@@ -29,7 +31,7 @@ func (c *Config) Open() (watcher.Store, error) {
 	if err != nil || c.Path == "" {
 		return nil, hint.Wrap(fmt.Errorf("file: path %q is no path", c.Path), "name the state file")
 	}
-	return &State{files: NewLocal(), path: path}, nil
+	return &State{files: NewLocal(), path: path, store: c.For}, nil
 }
 
 // State answers all kinds of catalog queries from one state file. A file that
@@ -37,6 +39,7 @@ func (c *Config) Open() (watcher.Store, error) {
 type State struct {
 	files *Local
 	path  string
+	store string
 
 	mu      sync.Mutex
 	rev     uint64 // of catalog; 0 is none yet
@@ -60,7 +63,7 @@ func (s *State) Fetch(ctx context.Context, q watcher.Query, after uint64) (watch
 	if err != nil {
 		return watcher.Answer{}, fmt.Errorf("read state file %s: %w", s.path, err)
 	}
-	answer, err := catalog.Answer(q)
+	answer, err := catalog.Of(s.store).Answer(q)
 	answer.Rev = file.Rev
 	return answer, err
 }
