@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,22 +49,30 @@ func TestLeaderKeyToSignal(t *testing.T) {
 	// On a disk, and in memory: what the disk takes is no program's doing.
 	disk, memory := t.TempDir(), "/dev/shm"
 	for _, m := range []struct {
+		store    string
 		clusters int
 		dir      string
-	}{{1, disk}, {60, disk}, {1, memory}, {60, memory}, {300, memory}, {1000, memory}} {
-		measure(t, m.clusters, m.dir)
+	}{
+		{"consul", 1, disk}, {"consul", 60, disk}, {"consul", 1, memory}, {"consul", 60, memory}, {"consul", 300, memory}, {"consul", 1000, memory},
+		{"etcd", 1, memory}, {"etcd", 60, memory},
+	} {
+		measure(t, m.store, m.clusters, m.dir)
 	}
 }
 
 // measure lets the contestants take turns at n clusters and prints the table.
-func measure(t *testing.T, n int, dir string) {
-	t.Run(fmt.Sprintf("%d on %s", n, filesystem(t, dir)), func(t *testing.T) {
+func measure(t *testing.T, in string, n int, dir string) {
+	where := []string{fmt.Sprint(n), "on", filesystem(t, dir)}
+	if in != "consul" {
+		where = slices.Insert(where, 1, in)
+	}
+	t.Run(strings.Join(where, " "), func(t *testing.T) {
 		own, err := os.MkdirTemp(dir, "files-") //nolint:usetesting // on the filesystem that was asked for
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(own) })
-		c := newClusters(t, n)
+		c := newClusters(t, stores[in](t), n)
 		all := newContestants(t, c, own)
 		pause(t, calm)
 		for _, x := range all {
@@ -74,7 +84,7 @@ func measure(t *testing.T, n int, dir string) {
 				all[(i+round)%len(all)].turn(t, c)
 			}
 		}
-		fmt.Printf("\nfiles on %s\n", filesystem(t, dir))
+		fmt.Printf("\nkeys in %s, files on %s\n", in, filesystem(t, dir))
 		printTable(n, all)
 	})
 }

@@ -9,48 +9,38 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/consul/api"
-
-	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
 // clusters are simulated ones of three members each, with the keys that Patroni
 // keeps.
 type clusters struct {
-	consul   *servertest.ConsulServer
-	scopes   []string
-	sessions [][2]string // of the two members that take turns, for each scope
-	leads    []int       // which of the two leads, or led last
-	vacant   int         // the cluster whose leader key is gone
+	store  store
+	scopes []string
+	leads  []int // which of the two members that take turns leads, or led last
+	vacant int   // the cluster whose leader key is gone
 }
 
 const members = 3
 
-func newClusters(t *testing.T, n int) *clusters {
+func newClusters(t *testing.T, s store, n int) *clusters {
 	t.Helper()
-	// All but pgbaton need a connection for each key that they look at.
-	c := &clusters{consul: servertest.Consul(t, "limits { http_max_conns_per_client = 15000 }"), leads: make([]int, n)}
+	c := &clusters{store: s, leads: make([]int, n)}
 	for i := range n {
-		scope := fmt.Sprintf("c%04d", i+1)
-		c.scopes = append(c.scopes, scope)
-		c.consul.Put(t, "service/"+scope+"/initialize", fmt.Sprint(7000000000000000000+i))
-		c.consul.Put(t, "service/"+scope+"/config", `{"loop_wait":10,"retry_timeout":10,"ttl":30}`)
-		var s [2]string
-		for m := range s {
-			id, _, err := c.consul.Client.Session().CreateNoChecks(&api.SessionEntry{Behavior: "delete", LockDelay: time.Nanosecond}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s[m] = id
-		}
-		c.sessions = append(c.sessions, s)
+		c.scopes = append(c.scopes, fmt.Sprintf("c%04d", i+1))
+		s.Put(t, c.key(i, "initialize"), fmt.Sprint(7000000000000000000+i))
+		s.Put(t, c.key(i, "config"), `{"loop_wait":10,"retry_timeout":10,"ttl":30}`)
+		s.join(t, 2)
 		for m := range members {
 			c.heartbeat(t, i, m, 1)
 		}
 		c.take(t, i, 0)
 	}
 	return c
+}
+
+// key is the path of a key of a cluster.
+func (c *clusters) key(cluster int, name string) string {
+	return c.store.Root() + "service/" + c.scopes[cluster] + "/" + name
 }
 
 // heartbeat rewrites a member's key with a new position, as its Patroni does
@@ -61,7 +51,7 @@ func (c *clusters) heartbeat(t *testing.T, cluster, member int, lsn int64) {
 	if member == c.leads[cluster] {
 		role = "master"
 	}
-	c.consul.Put(t, fmt.Sprintf("service/%s/members/pg%d", c.scopes[cluster], member+1), fmt.Sprintf(
+	c.store.Put(t, c.key(cluster, fmt.Sprintf("members/pg%d", member+1)), fmt.Sprintf(
 		`{"conn_url":"postgres://10.%d.%d.%d:5432/postgres","api_url":"http://10.%[1]d.%[2]d.%[3]d:8008/patroni","state":"running",`+
 			`"role":"%s","version":"3.0.2","xlog_location":%d,"timeline":1}`, cluster/250, cluster%250, member+1, role, 50331648+lsn*8192))
 }
@@ -96,7 +86,7 @@ func (c *clusters) vacate(t *testing.T) {
 	} else {
 		pause(t, spacing)
 	}
-	c.consul.Delete(t, "service/"+c.scopes[c.vacant]+"/leader")
+	c.store.Delete(t, c.key(c.vacant, "leader"))
 }
 
 // move gives the key of the cluster that was vacated to the other member, and
@@ -110,13 +100,7 @@ func (c *clusters) move(t *testing.T) time.Time {
 
 func (c *clusters) take(t *testing.T, cluster, member int) {
 	t.Helper()
-	ok, _, err := c.consul.Client.KV().Acquire(&api.KVPair{
-		Key: "service/" + c.scopes[cluster] + "/leader", Session: c.sessions[cluster][member],
-		Value: fmt.Appendf(nil, "pg%d", member+1),
-	}, nil)
-	if err != nil || !ok {
-		t.Fatalf("take the leader key of %s: %v, %v", c.scopes[cluster], ok, err)
-	}
+	c.store.take(t, c.key(cluster, "leader"), fmt.Sprintf("pg%d", member+1), 2*cluster+member)
 	c.leads[cluster] = member
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +40,9 @@ func newContestants(t *testing.T, c *clusters, dir string) []*contestant {
 		name    string
 		command func(t *testing.T, c *clusters, dir string, pid int) *exec.Cmd
 	}{{"floor", floor}, {"floor, synced to disk", floorSynced}, {"consul-template", consulTemplate}, {"pgbaton", pgbaton}}
+	if c.store.name() != "consul" {
+		starts = slices.Delete(starts, 2, 3) // consul-template knows no other store
+	}
 	var all []*contestant
 	for _, s := range starts {
 		own := filepath.Join(dir, s.name)
@@ -65,7 +69,7 @@ func newContestants(t *testing.T, c *clusters, dir string) []*contestant {
 }
 
 func floor(_ *testing.T, c *clusters, dir string, pid int) *exec.Cmd {
-	return exec.Command(programs.floor, append([]string{c.consul.Addr, strconv.Itoa(pid), dir}, c.scopes...)...)
+	return exec.Command(programs.floor, append([]string{c.store.address(), strconv.Itoa(pid), dir}, c.scopes...)...)
 }
 
 // floorSynced pays for the disk what pgbaton pays before it swaps a file in.
@@ -79,7 +83,7 @@ func floorSynced(t *testing.T, c *clusters, dir string, pid int) *exec.Cmd {
 // cluster that looks up the leader and then the leader's member key.
 func consulTemplate(t *testing.T, c *clusters, dir string, pid int) *exec.Cmd {
 	var conf strings.Builder
-	fmt.Fprintf(&conf, "consul {\n  address = %q\n}\n", c.consul.Addr)
+	conf.WriteString(c.store.Block())
 	for _, scope := range c.scopes {
 		fmt.Fprintf(&conf, "template {\n  contents = %q\n  destination = %q\n  command = %q\n}\n",
 			fmt.Sprintf(`{{ with key "service/%s/leader" }}{{ with key (printf "service/%s/members/%%s" .) | parseJSON }}conn_url={{ .conn_url }}
@@ -97,7 +101,7 @@ func pgbaton(t *testing.T, c *clusters, dir string, pid int) *exec.Cmd {
 		t.Fatal(err)
 	}
 	pidFile := servertest.File(t, filepath.Join(state, "pid"), strconv.Itoa(pid)+"\n", 0o644)
-	fmt.Fprintf(&conf, "state_dir = %q\nconsul {\n  address = %q\n}\n", state, c.consul.Addr)
+	fmt.Fprintf(&conf, "state_dir = %q\n%s", state, c.store.Block())
 	for _, scope := range c.scopes {
 		fmt.Fprintf(&conf, "cluster \"patroni\" %q {\n  scope = %[1]q\n  confirm = [\"none\"]\n}\n", scope)
 		fmt.Fprintf(&conf, "target \"signal\" %q {\n  pid_file = %q\n  template {\n    contents = %q\n    destination = %q\n  }\n}\n",

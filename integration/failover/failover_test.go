@@ -19,7 +19,7 @@ func TestFailover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	progress("three Patroni nodes on a Consul; %s", p.String())
+	progress("three Patroni nodes on %s; %s", stores[p.store].title, p.String())
 	s := newStage(t, p)
 	var report strings.Builder
 	begin := time.Now()
@@ -60,8 +60,8 @@ func (s *stage) rounds(t *testing.T, name string) string {
 // caption says how the figures came about.
 func (s *stage) caption() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Three Patroni nodes on Consul and all clients on loopback of one machine: %s.\n%s. `make bench-failover`; rounds of each event: %d;\n",
-		machine(), strings.Join(versions(s), ", "), s.plan.rounds)
+	fmt.Fprintf(&b, "Three Patroni nodes on %s and all clients on loopback of one machine: %s.\n%s. `make bench-failover`; rounds of each event: %d;\n",
+		stores[s.plan.store].title, machine(), strings.Join(versions(s), ", "), s.plan.rounds)
 	fmt.Fprintf(&b, "a time is the median (least–most), errors are those of each round, other counts the sum of all rounds.\n%s.\n", s.plan.String())
 	if slices.ContainsFunc(s.plan.contestants, func(c string) bool { return strings.HasPrefix(c, "pgbaton") }) {
 		b.WriteString("pgbaton runs as the user postgres, with CAP_NET_ADMIN to destroy sockets that hang; its two contestants reach the servers\n" +

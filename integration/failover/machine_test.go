@@ -37,7 +37,7 @@ func versions(s *stage) []string {
 	}{
 		{"PostgreSQL", []string{strings.Join(postgres[max(0, len(postgres)-1):], ""), "--version"}},
 		{"Patroni", []string{"patroni", "--version"}},
-		{"Consul", []string{s.consul.Program(), "version"}},
+		{stores[s.plan.store].title, s.store.version()},
 		{"PgBouncer", []string{"pgbouncer", "--version"}},
 		{"HAProxy", []string{"haproxy", "-v"}},
 		{"consul-template", []string{s.consulTemplate, "-version"}},

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/consul/api"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbaton/pgbaton/internal/servertest"
@@ -46,14 +45,14 @@ const (
 )
 
 // observe watches until the test ends.
-func observe(t *testing.T, consul *servertest.ConsulServer, c *servertest.PatroniCluster, host string) *observer {
+func observe(t *testing.T, keys store, c *servertest.PatroniCluster, host string) *observer {
 	t.Helper()
 	o := &observer{host: host, known: map[*servertest.PatroniMember]bool{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	leader := c.Leader(t)
-	wg.Go(func() { o.watchKey(ctx, consul, c.Key("leader")) })
+	wg.Go(func() { keys.watch(ctx, c.Key("leader"), o.noteKey) })
 	for _, m := range c.Members {
 		wg.Go(func() { o.watchServer(ctx, m, m == leader) })
 	}
@@ -66,25 +65,12 @@ func observe(t *testing.T, consul *servertest.ConsulServer, c *servertest.Patron
 	return o
 }
 
-func (o *observer) watchKey(ctx context.Context, consul *servertest.ConsulServer, key string) {
-	var index uint64
-	for ctx.Err() == nil {
-		pair, meta, err := consul.Client.KV().Get(key, (&api.QueryOptions{WaitIndex: index, WaitTime: time.Minute}).WithContext(ctx))
-		if err != nil {
-			pause(ctx, askEvery)
-			continue
-		}
-		at := time.Now()
-		index = meta.LastIndex
-		leader := ""
-		if pair != nil {
-			leader = string(pair.Value)
-		}
-		o.mu.Lock()
-		if n := len(o.keys); n == 0 || o.keys[n-1].leader != leader {
-			o.keys = append(o.keys, keyChange{at, leader})
-		}
-		o.mu.Unlock()
+// noteKey notes what the leader key holds.
+func (o *observer) noteKey(leader string, at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.keys); n == 0 || o.keys[n-1].leader != leader {
+		o.keys = append(o.keys, keyChange{at, leader})
 	}
 }
 

@@ -38,6 +38,7 @@ type plan struct {
 	pool  string        // pool=transaction, or session
 	multi bool          // tx=multi: two inserts in a transaction; tx=single: one without BEGIN
 	sync  bool          // sync=on: synchronous_mode
+	store string        // store=consul, or etcd: where Patroni keeps its keys
 	ttl   int           // ttl=20: with loop_wait 1, retry_timeout 3; ttl=30: with Patroni's own 10 and 10
 	pace  time.Duration // pace=25ms: what a writer waits between two writes
 
@@ -46,7 +47,7 @@ type plan struct {
 
 // parsePlan reads ROUNDS, RUN, ONLY and FAILOVER.
 func parsePlan(getenv func(string) string) (plan, error) {
-	p := plan{rounds: 3, load: 8, pool: "transaction", ttl: 20, pace: paceOfFew}
+	p := plan{rounds: 3, load: 8, pool: "transaction", store: "consul", ttl: 20, pace: paceOfFew}
 	if text := getenv("ROUNDS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
@@ -72,6 +73,9 @@ func parsePlan(getenv func(string) string) (plan, error) {
 	}
 	if err := p.options(getenv("FAILOVER")); err != nil {
 		return plan{}, fmt.Errorf("read FAILOVER: %w", err)
+	}
+	if p.store != "consul" { // which is the only store that consul-template knows
+		p.contestants = slices.DeleteFunc(p.contestants, func(c string) bool { return strings.HasPrefix(c, "ct-") })
 	}
 	if p.load > unpooled {
 		// The servers would need as many connections from those without a pool.
@@ -117,6 +121,8 @@ func (p *plan) options(text string) error {
 			p.multi, ok = value == "multi", value == "multi" || value == "single"
 		case "sync":
 			p.sync, ok = value == "on", value == "on" || value == "off"
+		case "store":
+			p.store, ok = value, value == "consul" || value == "etcd"
 		case "ttl":
 			p.ttl, err = strconv.Atoi(value)
 			ok = p.ttl == 20 || p.ttl == 30
@@ -124,7 +130,7 @@ func (p *plan) options(text string) error {
 			p.pace, err = time.ParseDuration(value)
 			ok, paced = p.pace > 0, true
 		default:
-			return fmt.Errorf("%q is no option: load=N, pool=transaction|session, tx=single|multi, sync=on|off, ttl=20|30, pace=DURATION", name)
+			return fmt.Errorf("%q is no option: load=N, pool=transaction|session, tx=single|multi, sync=on|off, store=consul|etcd, ttl=20|30, pace=DURATION", name)
 		}
 		if err != nil || !ok {
 			return fmt.Errorf("%s: %q does not fit", name, value)

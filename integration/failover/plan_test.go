@@ -49,7 +49,7 @@ func TestParsePlan(t *testing.T) {
 			t.Errorf("%s=%s: %+v", name, value, p)
 		}
 	}
-	for _, option := range []string{"load=0", "load=x", "pool=", "tx=no", "sync=yes", "ttl=5", "pace=1"} {
+	for _, option := range []string{"load=0", "load=x", "store=raft", "pool=", "tx=no", "sync=yes", "ttl=5", "pace=1"} {
 		if p, err := parsePlan(env("FAILOVER", option)); err == nil {
 			t.Errorf("%s: %+v", option, p)
 		}

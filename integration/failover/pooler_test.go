@@ -67,8 +67,8 @@ func (s *stage) consulTemplatePgBouncer(t *testing.T, at, settings string) doors
 
 	i.leader, i.otherHost, i.otherPort = `{{ index $main 1 }}`, `{{ index $other 0 }}`, `{{ index $other 1 }}`
 	text := leaderOf("main", s.cluster.Scope) + leaderOf("other", s.other.Scope) + s.ini(i) + strings.Repeat("{{ end }}", 4)
-	config := fmt.Sprintf("consul {\n  address = %q\n}\ntemplate {\n  contents = %q\n  destination = %q\n  command = [\"sh\", \"-c\", %q]\n}\n",
-		s.consul.Addr, text, path, fmt.Sprintf("kill -HUP $(cat %s/pgbouncer.pid)", i.dir))
+	config := s.store.Block() + fmt.Sprintf("template {\n  contents = %q\n  destination = %q\n  command = [\"sh\", \"-c\", %q]\n}\n",
+		text, path, fmt.Sprintf("kill -HUP $(cat %s/pgbouncer.pid)", i.dir))
 	cmd := exec.Command(s.consulTemplate, "-config", servertest.File(t, filepath.Join(i.dir, "ct.hcl"), config, 0o644))
 	servertest.AsPostgres(t, cmd)
 	s.lives(t, servertest.Start(t, cmd))
@@ -113,7 +113,7 @@ target "pgbouncer" "edge" {
 
 // patroniClusters is the part of pgbaton's config that its contestants share.
 func (s *stage) patroniClusters() string {
-	text := fmt.Sprintf("consul {\n  address = %q\n}\n", s.consul.Addr)
+	text := s.store.Block()
 	for name, c := range map[string]*servertest.PatroniCluster{"main": s.cluster, "other": s.other} {
 		text += fmt.Sprintf("cluster \"patroni\" %q {\n  scope = %q\n}\n", name, c.Scope)
 	}

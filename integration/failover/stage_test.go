@@ -28,7 +28,7 @@ const (
 type stage struct {
 	t       *testing.T // of the whole run: the clusters outlive each event
 	plan    plan
-	consul  *servertest.ConsulServer
+	store   store
 	cluster *servertest.PatroniCluster // three members
 	other   *servertest.PatroniCluster // one member, left in peace
 	seen    *observer
@@ -48,7 +48,7 @@ func host(contestant int) string { return fmt.Sprintf("127.0.1.%d", contestant+1
 func newStage(t *testing.T, p plan) *stage {
 	t.Helper()
 	s := &stage{t: t, plan: p, consulTemplate: servertest.ConsulTemplate(t), pgbaton: build(t)}
-	s.consul = servertest.Consul(t)
+	s.store = stores[p.store].start(t)
 	dynamic := []servertest.PatroniOption{servertest.DynamicConfig("postgresql", map[string]any{
 		"use_pg_rewind": true,
 		"parameters":    map[string]any{"max_connections": 400, "wal_log_hints": "on"},
@@ -58,17 +58,17 @@ func newStage(t *testing.T, p plan) *stage {
 			dynamic = append(dynamic, servertest.DynamicConfig(k, v))
 		}
 	}
-	s.other = servertest.Patroni(t, s.consul, 1, append(dynamic, servertest.Scope("other"), servertest.MemberPrefix("alone"))...)
+	s.other = servertest.Patroni(t, s.store, 1, append(dynamic, servertest.Scope("other"), servertest.MemberPrefix("alone"))...)
 	if p.sync {
 		dynamic = append(dynamic, servertest.DynamicConfig("synchronous_mode", true))
 	}
-	s.cluster = servertest.Patroni(t, s.consul, 3, append(dynamic, servertest.Scope("main"))...)
+	s.cluster = servertest.Patroni(t, s.store, 3, append(dynamic, servertest.Scope("main"))...)
 	var hosts []string
 	for i := range contestantNames {
 		hosts = append(hosts, host(i))
 	}
 	s.cluster.ListenAlso(t, hosts...)
-	s.seen = observe(t, s.consul, s.cluster, host(0))
+	s.seen = observe(t, s.store, s.cluster, host(0))
 	s.tables()
 	return s
 }

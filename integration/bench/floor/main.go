@@ -13,16 +13,20 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 )
 
-// floor CONSUL PID DIR SCOPE...
+// floor STORE PID DIR SCOPE..., where the store is Consul's HOST:PORT, or etcd://HOST:PORT
 func main() {
 	consul, dir, scopes := os.Args[1], os.Args[3], os.Args[4:]
 	pid, err := strconv.Atoi(os.Args[2])
 	if err != nil {
 		log.Fatal(err)
+	}
+	if at, is := strings.CutPrefix(consul, "etcd://"); is {
+		log.Fatal(inEtcd(at, scopes, dir, pid))
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: len(scopes)}}
 	var wg sync.WaitGroup
@@ -52,16 +56,21 @@ func follow(client *http.Client, consul, scope, destination string, pid int) err
 			continue
 		}
 		last = string(pairs[0].Value)
-		if err := write(destination+".new", fmt.Appendf(nil, "leader=%s\n", last)); err != nil {
-			return err
-		}
-		if err := os.Rename(destination+".new", destination); err != nil {
-			return err
-		}
-		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		if err := swap(destination, last, pid); err != nil {
 			return err
 		}
 	}
+}
+
+// swap writes a file and tells whoever reads it.
+func swap(destination, leader string, pid int) error {
+	if err := write(destination+".new", fmt.Appendf(nil, "leader=%s\n", leader)); err != nil {
+		return err
+	}
+	if err := os.Rename(destination+".new", destination); err != nil {
+		return err
+	}
+	return syscall.Kill(pid, syscall.SIGHUP)
 }
 
 func write(path string, content []byte) error {
