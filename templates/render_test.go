@@ -98,6 +98,15 @@ type fixture struct {
 
 func (f fixture) golden() string { return filepath.Join(f.dir, "golden") }
 
+// kind is how its cluster is kept: Patroni's, unless its folder has the name of another
+// kind.
+func (f fixture) kind() cluster.Settings {
+	if filepath.Base(f.dir) == "stolon" {
+		return &cluster.Stolon{ClusterName: "demo"}
+	}
+	return &cluster.Patroni{Scope: "batman"}
+}
+
 func fixtures(t *testing.T) []fixture {
 	t.Helper()
 	var all []fixture
@@ -173,7 +182,7 @@ func (f fixture) attempt(t *testing.T, vars map[string]any) render.Result {
 	}
 	keys := shelf{catalog}
 	w := watcher.New(map[string]watcher.Store{watcher.Catalog: keys}, hclog.NewNullLogger())
-	source, err := (&cluster.Patroni{Scope: "batman"}).Source(cluster.Place{Name: "main"})
+	source, err := f.kind().Source(cluster.Place{Name: "main"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func TestBadVars(t *testing.T) {
 		{"pgbouncer.ini", map[string]any{"databases": "app"}, "want a list, have text"},
 		{"pgbouncer.ini", map[string]any{"extra": map[string]any{"a = b\n": 1}}, "holds a line break"},
 		{"pgbouncer.ini", map[string]any{"extra": map[string]any{"[databases]": 1}}, "is no name of a setting"},
-		{"haproxy.cfg", map[string]any{"leader_check": "sql"}, `want patroni or tcp, have "sql"`},
+		{"haproxy.cfg", map[string]any{"leader_check": "sql"}, `want auto, patroni or tcp, have "sql"`},
 		{"haproxy.cfg", map[string]any{"max_lag": "16 MB"}, "want a size such as 16MB"},
 		{"haproxy.cfg", map[string]any{"read_write_port": "5000"}, "want a number, have text"},
 	} {

@@ -172,7 +172,7 @@ func (c *course) news(prev, next cluster.Baton, known bool, now time.Time) {
 	}
 	switch {
 	case next.Alarm != "" && prev.Alarm == "":
-		c.log.Error("two members take writes", "code", explain.TwoWriters, "alarm", next.Alarm, "hint", "stop PostgreSQL on the member that does not lead, then let Patroni rejoin it")
+		c.log.Error("two members take writes", "code", explain.TwoWriters, "alarm", next.Alarm, "hint", "stop PostgreSQL on the member that does not lead, then let it rejoin the cluster")
 	case next.Alarm == "" && prev.Alarm != "":
 		c.log.Info("one member takes writes again", "leader", next.Term.Leader)
 	}

@@ -22,7 +22,7 @@ type Cluster struct {
 	Store       string // that its keys are in; "" is the first
 	Settings    cluster.Settings
 	Confirm     []cluster.Way // ways to confirm a leader, the most trusted first
-	HoldTimeout time.Duration // how long its traffic is held at most; 0 goes by Patroni's own settings
+	HoldTimeout time.Duration // how long its traffic is held at most; 0 goes by the cluster's own settings
 	EarlyHold   bool          // hold as soon as the leader is lost, before its key is
 	API         MemberAPI
 	SQL         MemberSQL

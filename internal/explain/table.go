@@ -129,10 +129,10 @@ var Entries = []Entry{
 		"The message has its words. consul members, the token's rights, and limits.http_max_conns_per_client of the agent are where to look.",
 	},
 	{
-		BadKey, "bad-key", "A key of Patroni's can't be read",
+		BadKey, "bad-key", "A key of a cluster can't be read",
 		"A key below the cluster's scope is no JSON, or has no address in it, as after a write by hand.",
 		"That member counts as not there; the rest of the cluster is followed.",
-		"Look at the key in the store. Patroni writes it anew at its next heartbeat.",
+		"Look at the key in the store. Patroni and Stolon write theirs anew at the next heartbeat; one that names the leader is written by whoever moves it.",
 	},
 	{
 		CheckRefused, "check-refused", "The daemon's check refuses what was rendered",
@@ -192,7 +192,7 @@ var Entries = []Entry{
 		TwoWriters, "two-writers", "Two members take writes",
 		"A member that does not have the leader key was seen out of recovery beside the one that has it: a split brain.",
 		"It follows the leader that the key names, and says so until it is over.",
-		"Stop PostgreSQL on the member that does not lead, see what it took in, then let Patroni rejoin it.",
+		"Stop PostgreSQL on the member that does not lead, see what it took in, then let it rejoin the cluster.",
 	},
 	{
 		LeaderRefused, "leader-refused", "The leader key is not believed",

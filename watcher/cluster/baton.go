@@ -166,7 +166,7 @@ func (b *Baton) leads() string {
 
 // nothing says whether there is no key at all.
 func (c *Cluster) nothing() bool {
-	return len(c.Members) == 0 && c.Key.Name == "" && c.System == "" && len(c.Problems) == 0
+	return len(c.Members) == 0 && c.Key.Name == "" && c.System == "" && !c.Fenced && len(c.Problems) == 0
 }
 
 // continues says whether term is the one that prev confirmed, or the process

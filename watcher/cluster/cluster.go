@@ -32,6 +32,7 @@ type Cluster struct {
 	Paused   bool      // Patroni's maintenance mode: Postgres runs on without a leader key
 	Failsafe bool      // Patroni's failsafe mode is configured
 	Standby  bool      // the whole cluster follows another one
+	Fenced   bool      // the store wants nobody to be led to a leader, whatever that says of itself
 	Failover *Failover // nil if none was asked for
 
 	TTL          time.Duration // of the leader key; 0 if unknown
@@ -68,7 +69,7 @@ type Member struct {
 	Endpoints        []Endpoint // all that its connection URL names
 	API              string     // URL of its REST server
 	Proxy            *Endpoint  // the pooler in front of it, if it names one
-	Role             string     // primary, replica, standby_leader, demoted, …; "master" reads as primary
+	Role             string     // primary, replica, standby_leader, promoted, demoted, …; "master" reads as primary
 	State            string     // running, streaming, starting, stopped, …
 	Version          string
 	Timeline         uint64

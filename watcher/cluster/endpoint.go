@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // maxName is the length of the longest name, in bytes: of a host as DNS has it, and
@@ -97,7 +98,7 @@ func parseHostPort(s string) (Endpoint, error) {
 // unfit says whether r can't be part of a host: such a value in a config
 // could end a line and begin a directive.
 func unfit(r rune) bool {
-	return r <= ' ' || r == 0x7f || strings.ContainsRune(`"'\;=#{}[]()<>|&$,*?@:%`+"`", r)
+	return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`"'\;=#{}[]()<>|&$,*?@:%`+"`", r)
 }
 
 func apiEndpoint(text string) Endpoint {

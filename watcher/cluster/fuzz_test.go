@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -8,8 +9,7 @@ import (
 	"github.com/pgbaton/pgbaton/watcher"
 )
 
-// FuzzDecodePatroni decodes whatever a member key may hold. No host that comes
-// out can end a line or a word of a config.
+// FuzzDecodePatroni decodes whatever a member key may hold.
 func FuzzDecodePatroni(f *testing.F) {
 	f.Add("pg1", `{"conn_url":"postgres://[::1]:5432/postgres","api_url":"http://[::1]:8008/patroni","role":"master"}`, `{"leader":"pg1"}`)
 	f.Add("pg1", `postgres://u:p@a,b:1/x?application_name=http://c:2`, "pg1:pg2")
@@ -23,27 +23,57 @@ func FuzzDecodePatroni(f *testing.F) {
 			{Path: "service/s/sync", Value: failover},
 			{Path: "service/s/config", Value: member},
 		})
-		for _, m := range c.Members {
-			for _, e := range append(m.Endpoints, Endpoint{m.APIHost(), m.APIPort()}) {
-				if strings.ContainsAny(e.Host, " \t\r\n\x00'\"\\;{}#") {
-					t.Errorf("host %q got through", e.Host)
-				}
-			}
-			for _, e := range m.Endpoints {
-				if e.Host == "" || len(e.Host) > maxName || e.Port < 1 || e.Port > 65535 {
-					t.Errorf("endpoint %+v got through", e)
-				}
-			}
-			if len(m.Name) > maxName || m.Host == "" != (len(m.Endpoints) == 0) {
-				t.Errorf("member %+v got through", m)
+		wellMeant(t, c)
+	})
+}
+
+// wellMeant: no host that comes out of a decoder can end a line or a word of a config, who
+// leads is a member, and the same again is no change.
+func wellMeant(t *testing.T, c Cluster) {
+	t.Helper()
+	for _, m := range c.Members {
+		for _, e := range append(m.Endpoints, Endpoint{m.APIHost(), m.APIPort()}) {
+			if strings.ContainsAny(e.Host, " \t\r\n\x00'\"\\;{}#") {
+				t.Errorf("host %q got through", e.Host)
 			}
 		}
-		if l := c.Leader; l != nil && (l.Name != c.Key.Name || l.Host == "" || c.Member(l.Name) == nil) {
-			t.Errorf("%q leads by the key of %+v", l.Name, c.Key)
+		for _, e := range m.Endpoints {
+			if e.Host == "" || len(e.Host) > maxName || e.Port < 1 || e.Port > 65535 {
+				t.Errorf("endpoint %+v got through", e)
+			}
 		}
-		b := Next(Baton{}, c, Policy{}, nil, time.Now())
-		if v := b.View(); !b.Same(Next(b, c, Policy{}, nil, time.Now())) && v.Phase == Steady {
-			t.Errorf("the same keys again are a change: %+v", b)
+		if len(m.Name) > maxName || m.Host == "" != (len(m.Endpoints) == 0) {
+			t.Errorf("member %+v got through", m)
+		}
+	}
+	if l := c.Leader; l != nil && (l.Name != c.Key.Name || l.Host == "" || c.Member(l.Name) == nil) {
+		t.Errorf("%q leads by the key of %+v", l.Name, c.Key)
+	}
+	b := Next(Baton{}, c, Policy{}, nil, time.Now())
+	if v := b.View(); !b.Same(Next(b, c, Policy{}, nil, time.Now())) && v.Phase == Steady {
+		t.Errorf("the same keys again are a change: %+v", b)
+	}
+}
+
+// FuzzDecodeStolon decodes whatever the parts of a clusterdata may hold.
+func FuzzDecodeStolon(f *testing.F) {
+	f.Add(`{"formatVersion":1,"cluster":{"spec":{"role":"standby","failInterval":"5s"},"status":{"master":"a"}},"keepers":{"k1":{"status":{"canBeMaster":false}}},"proxy":{"generation":3,"spec":{"masterDbUid":"a"}},"dbs":{"a":{"generation":2,"spec":{"keeperUID":"k1","role":"master"},"status":{"currentGeneration":2,"healthy":true,"listenAddress":"a","port":"1","systemdID":"7","timelineID":1,"xLogPos":9,"synchronousStandbys":["b"]}}}}`, "127.0.0.1", "5432", "keeper1")
+	f.Add(`{"formatVersion":1,"cluster":{"spec":{"failInterval":"-1s","sleepInterval":5}},"proxy":{"generation":18446744073709551615,"spec":{"masterDbUid":"x"}},"dbs":{"x":{"status":{"currentGeneration":-1}},"y":null}}`, "a\nb", "0", "")
+	f.Add(`{"formatVersion":1,"cluster":{},"dbs":{"":{"status":{"listenAddress":"::1","port":"1"}}}}`, "fd00::1%x", "+1", "k\x00")
+	f.Fuzz(func(t *testing.T, text, host, port, keeper string) {
+		once := decodeStolon(text, Cluster{})
+		wellMeant(t, once)
+		db := map[string]any{"spec": map[string]any{"keeperUID": keeper, "role": "master"}, "status": map[string]any{"listenAddress": host, "port": port}}
+		made, err := json.Marshal(map[string]any{
+			"formatVersion": 1, "cluster": map[string]any{}, "dbs": map[string]any{"u": db}, "proxy": map[string]any{"spec": map[string]any{"masterDbUid": "u"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := decodeStolon(string(made), once)
+		wellMeant(t, c)
+		if c.Leader == nil && len(c.Problems) == 0 && (host != "" || port != "") {
+			t.Errorf("%q, %q is no address, and nobody is told", host, port)
 		}
 	})
 }

@@ -14,7 +14,7 @@ const (
 	Steady     Phase = "steady"     // the confirmed leader leads
 	Switching  Phase = "switching"  // a switchover was asked for and is due
 	Lost       Phase = "lost"       // the confirmed leader has the key, and is down
-	Leaderless Phase = "leaderless" // nobody holds the leader key, and the confirmed leader takes no writes
+	Leaderless Phase = "leaderless" // nobody holds the leader key, and the confirmed leader takes no writes; or the cluster is fenced
 	Promoting  Phase = "promoting"  // the key names a server that is not confirmed yet
 )
 
@@ -23,6 +23,8 @@ func (b *Baton) phase(named *Member, ev []Evidence, now time.Time) Phase {
 	switch {
 	case b.Confirmed == nil && named == nil:
 		return Starting
+	case b.Confirmed != nil && b.Seen.Fenced:
+		return Leaderless
 	case b.Confirmed == nil || (named != nil && !b.holds() && b.Refused == ""):
 		return Promoting
 	case b.Seen.Failover.Due(now, lead) && b.concerns(b.Seen.Failover):
@@ -70,8 +72,8 @@ func (b *Baton) Hold() bool {
 	return false
 }
 
-// HoldTimeout is how long a change of leader may take by Patroni's own
-// settings: those that are unknown count as its defaults.
+// HoldTimeout is how long a change of leader may take by the cluster's own
+// settings: those that are unknown count as Patroni's defaults.
 func (b *Baton) HoldTimeout() time.Duration {
 	s := b.Seen
 	return cmp.Or(s.TTL, 30*time.Second) + cmp.Or(s.LoopWait, 10*time.Second) + cmp.Or(s.RetryTimeout, 10*time.Second) + 10*time.Second
