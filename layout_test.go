@@ -17,7 +17,7 @@ const module = "github.com/pgbaton/pgbaton/"
 // adds a line here changes the architecture: see docs/ARCHITECTURE.md.
 var mayImport = map[string]string{
 	"watcher":             "internal/hint internal/explain",
-	"watcher/cluster":     "watcher",
+	"watcher/cluster":     "watcher internal/hint",
 	"watcher/consul":      "watcher internal/dial internal/hint",
 	"watcher/etcd":        "watcher internal/dial internal/login internal/hint",
 	"watcher/file":        "watcher internal/hint",

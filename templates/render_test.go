@@ -101,8 +101,11 @@ func (f fixture) golden() string { return filepath.Join(f.dir, "golden") }
 // kind is how its cluster is kept: Patroni's, unless its folder has the name of another
 // kind.
 func (f fixture) kind() cluster.Settings {
-	if filepath.Base(f.dir) == "stolon" {
+	switch filepath.Base(f.dir) {
+	case "stolon":
 		return &cluster.Stolon{ClusterName: "demo"}
+	case "key":
+		return &cluster.Key{Path: "service/pg/leader", Service: "postgres"}
 	}
 	return &cluster.Patroni{Scope: "batman"}
 }

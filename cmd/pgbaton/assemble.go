@@ -134,10 +134,7 @@ func (a *assembly) run(ctx context.Context) error {
 // definition is a cluster as it is tracked. A verb that only looks asks members
 // what it has to know, and watches over nobody.
 func (a *assembly) definition(c config.Cluster, daemon, holds bool) (baton.Definition, error) {
-	place := cluster.Place{Name: c.Name, Store: c.Store}
-	if c.Store == a.config.Stores[0].Name {
-		place.Store = watcher.Catalog
-	}
+	place := a.config.Place(c)
 	if s, rooted := a.stores[place.Store].(interface{ Root() string }); rooted {
 		place.Root = s.Root()
 	}

@@ -28,6 +28,7 @@ func kinds() config.Kinds {
 		Clusters: map[string]func() cluster.Settings{
 			"patroni": func() cluster.Settings { return &cluster.Patroni{} },
 			"stolon":  func() cluster.Settings { return &cluster.Stolon{} },
+			"key":     func() cluster.Settings { return &cluster.Key{} },
 		},
 		Daemons: map[string]func() config.Daemon{
 			"pgbouncer":  func() config.Daemon { return &pgbouncer.Config{} },

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/render"
+	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
@@ -28,7 +29,8 @@ type Cluster struct {
 	SQL         MemberSQL
 	Range       hcl.Range
 
-	body hcl.Body
+	body   hcl.Body
+	unread bool // its own settings have mistakes
 }
 
 // MemberAPI is how the REST servers of a cluster's members are asked.
@@ -73,7 +75,9 @@ func (l *loader) cluster(b clusterBlock) Cluster {
 	}
 	if kind := l.kinds.Clusters[b.Kind]; kind != nil {
 		c.Settings = kind()
+		before := len(l.problems)
 		l.settings(b.Rest, c.Settings, implied(clusterBlock{})...)
+		c.unread = len(l.problems) > before
 		l.confirm(b, &c)
 	} else {
 		l.unknown(b.Range, "there is no kind of cluster named %q", b.Kind, slices.Collect(maps.Keys(l.kinds.Clusters)))
@@ -95,6 +99,23 @@ func (l *loader) cluster(b clusterBlock) Cluster {
 		beside(dir, &c.SQL.PasswordFile, &c.SQL.CAFile, &c.SQL.CertFile, &c.SQL.KeyFile)
 	}
 	return c
+}
+
+// Place is where a cluster is kept, as far as the config knows.
+func (c *Config) Place(cl Cluster) cluster.Place {
+	query := func(name string) (string, bool) {
+		s := c.storeNamed(name)
+		switch {
+		case s == nil:
+			return "", false
+		case s == &c.Stores[0]:
+			return watcher.Catalog, true
+		}
+		return s.Name, true
+	}
+	p := cluster.Place{Name: cl.Name, Stores: query}
+	p.Store, _ = query(cl.Store)
+	return p
 }
 
 // confirm fills in how a leader is confirmed.

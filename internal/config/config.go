@@ -350,6 +350,11 @@ func (l *loader) checkNames(c *Config, first string) {
 			}
 			l.unknown(where(cl.body, "store", cl.Range), "cluster "+cl.Name+": there is no store named %q", cl.Store, known)
 		}
+		if cl.Settings != nil && !cl.unread {
+			if _, err := cl.Settings.Source(c.Place(cl)); err != nil {
+				l.at(cl.Range, err)
+			}
+		}
 	}
 	for _, t := range c.Targets {
 		id := t.Kind + " " + t.Name

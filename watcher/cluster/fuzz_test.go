@@ -77,3 +77,42 @@ func FuzzDecodeStolon(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDecodeKey decodes whatever a key that names the leader may hold, with a catalog and
+// without one.
+func FuzzDecodeKey(f *testing.F) {
+	for _, text := range []string{
+		"10.0.0.1:5432", "pg1", "fd00::1", "[fd00::1]:5433", "postgres://u:p@a,b:1/x", `{"host":"a","port":"5433"}`, `{"conn_url":"postgres://a"}`,
+		`{"Address":"10.0.0.1","Port":5432,"Node":"pg1"}`, `"pg1"`, "a\nb", ":1", "{}", `{"host":{}}`, `"\"x\""`, `{"host":"a"} x`,
+	} {
+		f.Add(text, "pg1", "10.0.0.1", 5432)
+	}
+	f.Add("pg2", "pg\n2", "a b", -1)
+	f.Fuzz(func(t *testing.T, text, node, address string, port int) {
+		for _, k := range []Key{{Path: "k"}, {Path: "k", Service: "postgres"}} {
+			source, err := k.Source(Place{Name: "main"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			known := watcher.Snapshot{}
+			for _, q := range source.Queries(nil) {
+				a := watcher.Answer{Presence: watcher.Present, Value: watcher.Pair{Path: "k", Value: text, ModifyIndex: 3}}
+				if q.Kind == watcher.Service {
+					a.Value = []*watcher.Instance{
+						{Node: node, ID: text, Name: "postgres", Address: address, Port: port, Status: watcher.Passing, Tags: watcher.Tags{text}},
+						{Node: node, ID: "b", Name: "postgres", Address: "10.0.0.2", Port: 5432, Status: watcher.Critical},
+					}
+				}
+				known[q] = a
+			}
+			c := source.Decode(Cluster{}, known)
+			wellMeant(t, c)
+			if c.Leader == nil && len(c.Problems) == 0 {
+				t.Errorf("%q names nobody, and nobody is told", text)
+			}
+			if c.Leader != nil && source.Decode(c, known).Key != c.Key {
+				t.Errorf("%q again is another leader", text)
+			}
+		}
+	})
+}

@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"fmt"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/watcher"
 )
 
@@ -25,6 +28,24 @@ type Place struct {
 	Name  string // of the block
 	Store string // of the store; watcher.Catalog is the first
 	Root  string // what keys begin with that are thought of as paths: "/" in some stores
+
+	// Stores is what queries call a store that the config names; false if it has none of
+	// that name. nil knows none.
+	Stores func(name string) (query string, found bool)
+}
+
+// other is what queries call another store than the cluster's own, which setting names;
+// "" is the cluster's own.
+func (p Place) other(setting, name string) (string, error) {
+	if name == "" {
+		return p.Store, nil
+	}
+	if p.Stores != nil {
+		if query, found := p.Stores(name); found {
+			return query, nil
+		}
+	}
+	return "", hint.Wrap(fmt.Errorf("cluster %s: %s: there is no store named %q", p.Name, setting, name), "add a block for it; its name is its kind unless it has a name")
 }
 
 // Settings are a kind of cluster's own settings.
