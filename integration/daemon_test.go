@@ -69,10 +69,16 @@ func through(port int) endpoint {
 // member takes its write.
 func (e endpoint) landsOn(t *testing.T, m *servertest.PatroniMember) {
 	t.Helper()
-	servertest.Eventually(t, "a session lands on "+m.Name, func() error {
+	e.landsAt(t, m.Name, m.Port)
+}
+
+// landsAt waits for the same of a server by its port.
+func (e endpoint) landsAt(t *testing.T, name string, want int) {
+	t.Helper()
+	servertest.Eventually(t, "a session lands on "+name, func() error {
 		port, err := e.write(t)
-		if err == nil && port != m.Port {
-			err = fmt.Errorf("it is on port %d, %s on %d", port, m.Name, m.Port)
+		if err == nil && port != want {
+			err = fmt.Errorf("it is on port %d, %s on %d", port, name, want)
 		}
 		return err
 	})

@@ -31,7 +31,7 @@ type edge struct {
 
 // edgeSettings are what differs between edges.
 type edgeSettings struct {
-	cluster string // further settings of the cluster block
+	cluster string // further settings of the cluster block, or, without Patroni, the block
 	target  string // of the target block
 	vars    string // of the template
 	blocks  string // beside them
@@ -41,16 +41,26 @@ type edgeSettings struct {
 // leader.
 func newEdge(t *testing.T, store servertest.DCS, c *servertest.PatroniCluster, s edgeSettings) *edge {
 	t.Helper()
+	s.cluster = fmt.Sprintf("cluster \"patroni\" \"main\" {\n  scope = %q\n%s\n}", c.Scope, s.cluster)
+	e := edgeOf(t, store, s)
+	e.cluster = c
+	e.awaitLeader(t)
+	e.start(t)
+	through(e.port).landsOn(t, c.Leader(t))
+	servertest.Eventually(t, "pgbaton has applied its files", func() error { return e.logged("applied:") })
+	return e
+}
+
+// edgeOf is an edge with nothing running yet.
+func edgeOf(t *testing.T, store servertest.DCS, s edgeSettings) *edge {
+	t.Helper()
 	ports := servertest.FreePorts(t, 2)
-	e := &edge{dir: servertest.PostgresDir(t), port: ports[0], page: listener{ports[1]}, store: store, cluster: c}
+	e := &edge{dir: servertest.PostgresDir(t), port: ports[0], page: listener{ports[1]}, store: store}
 	e.ini = filepath.Join(e.dir, "pgbouncer.ini")
 	servertest.File(t, filepath.Join(e.dir, "users"), "\"postgres\" \"\"\n", 0o644)
 	e.config = e.page.block() + fmt.Sprintf(`
 %s
-cluster "patroni" "main" {
-  scope = %q
 %s
-}
 target "pgbouncer" "edge" {
   template {
     source      = "builtin:pgbouncer.ini"
@@ -58,27 +68,29 @@ target "pgbouncer" "edge" {
   }
   vars = {
     listen_addr     = "127.0.0.1"
-    listen_port     = %[5]d
-    unix_socket_dir = %[6]q
-    pidfile         = "%[6]s/pgbouncer.pid"
+    listen_port     = %[4]d
+    unix_socket_dir = %[5]q
+    pidfile         = "%[5]s/pgbouncer.pid"
     auth_type       = "trust"
-    auth_file       = "%[6]s/users"
+    auth_file       = "%[5]s/users"
     stats_users     = ["postgres"]
-%[7]s
+%[6]s
   }
-  socket = %[6]q
-  port   = %[5]d
+  socket = %[5]q
+  port   = %[4]d
   hold   = true
-%[8]s
+%[7]s
 }
-%[9]s
-`, store.Block(), c.Scope, s.cluster, e.ini, e.port, e.dir, s.vars, s.target, s.blocks)
-	e.awaitLeader(t)
+%[8]s
+`, store.Block(), s.cluster, e.ini, e.port, e.dir, s.vars, s.target, s.blocks)
+	return e
+}
+
+// start starts pgbaton, and pgbouncer on what it wrote.
+func (e *edge) start(t *testing.T) {
+	t.Helper()
 	e.daemon = startDaemon(t, e.dir, e.config, e.ini)
 	e.pooler = servertest.PgBouncer(t, e.ini, e.port)
-	through(e.port).landsOn(t, c.Leader(t))
-	servertest.Eventually(t, "pgbaton has applied its files", func() error { return e.logged("applied:") })
-	return e
 }
 
 // awaitLeader is for an earlier test that stopped Patroni for longer than its key
