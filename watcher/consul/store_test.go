@@ -1,8 +1,11 @@
 package consul_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgbaton/pgbaton/internal/faulttest"
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/servertest"
 	"github.com/pgbaton/pgbaton/watcher"
@@ -21,7 +25,12 @@ import (
 
 func open(t *testing.T, s *servertest.ConsulServer) watcher.Store {
 	t.Helper()
-	store, err := (&consul.Config{Address: s.Addr, Wait: "2s"}).Open()
+	return openAt(t, s.Addr)
+}
+
+func openAt(t *testing.T, address string) watcher.Store {
+	t.Helper()
+	store, err := (&consul.Config{Address: address, Wait: "2s"}).Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +55,48 @@ func TestContract(t *testing.T) {
 			Store: open(t, s), Put: s.Put, Delete: s.Delete,
 			Register: func(t testing.TB, service, id, address string, port int, status string, tags ...string) {
 				register(t, s, service, id, address, port, status, tags...)
+			},
+		}
+	})
+}
+
+// TestFaults breaks a server that keeps its data, and the line to it.
+func TestFaults(t *testing.T) {
+	watchertest.RunFaults(t, func(t *testing.T) (watchertest.Harness, watchertest.Faults) {
+		s := servertest.PersistentConsul(t)
+		at := fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t))
+		line := faulttest.NewLine(t, at, s.Addr)
+		return watchertest.Harness{Store: openAt(t, at), Put: s.Put, Delete: s.Delete}, watchertest.Faults{
+			Away: func(t testing.TB) func() {
+				s.Kill()
+				return func() { s.Restart(t) }
+			},
+			Mute: func(t testing.TB) func() {
+				s.Freeze(t)
+				return func() {
+					s.Thaw(t)
+					s.AwaitLeader(t)
+				}
+			},
+			Slow: func(t testing.TB) func() {
+				line.Spoil(t, faulttest.Latency)
+				return func() { line.Mend(t) }
+			},
+			Cut: func(t testing.TB) { line.Cut(t)() },
+			Older: func(t testing.TB) func() {
+				snapshot, _, err := s.Client.Snapshot().Save(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept, err := io.ReadAll(snapshot)
+				if err = errors.Join(err, snapshot.Close()); err != nil {
+					t.Fatal(err)
+				}
+				return func() {
+					if err := s.Client.Snapshot().Restore(nil, bytes.NewReader(kept)); err != nil {
+						t.Fatal(err)
+					}
+				}
 			},
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,26 +69,53 @@ func replace(t testing.TB, path, content string) {
 }
 
 func TestContract(t *testing.T) {
-	watchertest.Run(t, func(t *testing.T) watchertest.Harness {
-		e := &editor{path: filepath.Join(t.TempDir(), "state.yaml")}
-		e.catalog.KV = map[string]file.Value{}
-		e.catalog.Services = map[string][]file.Instance{}
-		e.edit(t, func(*file.Catalog) {})
-		store := open(t, e.path)
-		return watchertest.Harness{
-			Store: store,
-			Put: func(t testing.TB, key, value string) {
-				e.edit(t, func(c *file.Catalog) { c.KV[key] = file.Value(value) })
-			},
-			Delete: func(t testing.TB, key string) {
-				e.edit(t, func(c *file.Catalog) { delete(c.KV, key) })
-			},
-			Register: func(t testing.TB, service, id, address string, port int, status string, tags ...string) {
-				e.edit(t, func(c *file.Catalog) {
-					c.Services[service] = append(c.Services[service], file.Instance{
-						ID: id, Address: address, Port: port, Tags: tags, Checks: []file.Check{{ID: "c", Status: status}},
-					})
+	watchertest.Run(t, func(t *testing.T) watchertest.Harness { return newEditor(t).harness(t) })
+}
+
+// newEditor makes a state file with nothing in it.
+func newEditor(t *testing.T) *editor {
+	t.Helper()
+	e := &editor{path: filepath.Join(t.TempDir(), "state.yaml")}
+	e.catalog.KV = map[string]file.Value{}
+	e.catalog.Services = map[string][]file.Instance{}
+	e.edit(t, func(*file.Catalog) {})
+	return e
+}
+
+func (e *editor) harness(t *testing.T) watchertest.Harness {
+	t.Helper()
+	return watchertest.Harness{
+		Store: open(t, e.path),
+		Put: func(t testing.TB, key, value string) {
+			e.edit(t, func(c *file.Catalog) { c.KV[key] = file.Value(value) })
+		},
+		Delete: func(t testing.TB, key string) {
+			e.edit(t, func(c *file.Catalog) { delete(c.KV, key) })
+		},
+		Register: func(t testing.TB, service, id, address string, port int, status string, tags ...string) {
+			e.edit(t, func(c *file.Catalog) {
+				c.Services[service] = append(c.Services[service], file.Instance{
+					ID: id, Address: address, Port: port, Tags: tags, Checks: []file.Check{{ID: "c", Status: status}},
 				})
+			})
+		},
+	}
+}
+
+// TestFaults takes the file away, and brings back an older one.
+func TestFaults(t *testing.T) {
+	watchertest.RunFaults(t, func(t *testing.T) (watchertest.Harness, watchertest.Faults) {
+		e := newEditor(t)
+		return e.harness(t), watchertest.Faults{
+			Away: func(t testing.TB) func() {
+				if err := os.Remove(e.path); err != nil {
+					t.Fatal(err)
+				}
+				return func() { e.edit(t, func(*file.Catalog) {}) }
+			},
+			Older: func(t testing.TB) func() {
+				kept := maps.Clone(e.catalog.KV)
+				return func() { e.edit(t, func(c *file.Catalog) { c.KV = kept }) }
 			},
 		}
 	})
