@@ -102,7 +102,9 @@ func TestStolonFailover(t *testing.T) {
 			servertest.Eventually(t, "pgbouncer follows", func() error { return e.logged("applied:") })
 
 			put("20")
-			e.leads(t, "20", `leaderless keeper1, key "", replicas keeper3, held`)
+			if s := e.leads(t, "20", `leaderless keeper1, key "", replicas keeper3, held`); !s.Clusters[0].Fenced {
+				t.Errorf("status does not say that it is fenced: %+v", s.Clusters[0])
+			}
 			e.isHeld(t, true)
 			rows := first.Ask(t, "SELECT count(*)::text FROM landed")
 			type landed struct {

@@ -280,7 +280,7 @@ func clusterStatus(s baton.Standing) status.Cluster {
 		return c
 	}
 	c.Phase, c.Since, c.Reigns, c.Key = string(b.Phase), b.Since.UTC(), b.Reigns.UTC(), b.Seen.Key.Name
-	c.Paused, c.Standby = b.Seen.Paused, b.Seen.Standby
+	c.Paused, c.Standby, c.Fenced = b.Seen.Paused, b.Seen.Standby, b.Seen.Fenced
 	if m := b.Confirmed; m != nil {
 		c.Leader = &status.Leader{Cluster: s.Name, Name: m.Name, Host: m.Host, Port: m.Port, Timeline: b.Term.Timeline}
 		c.By = string(b.By)

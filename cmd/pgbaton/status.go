@@ -145,6 +145,9 @@ func clusterGrid(c status.Cluster, at time.Time) *grid {
 	if !c.Since.IsZero() {
 		title += " for " + age(c.Since, at)
 	}
+	if c.Fenced {
+		title += ", fenced"
+	}
 	if c.Created > 0 {
 		title += fmt.Sprintf(", term %d", c.Created)
 	}

@@ -80,7 +80,11 @@ func (s *Status) troubles() []string {
 	}
 	for _, c := range s.Clusters {
 		if c.Leader != nil && c.Phase != "steady" {
-			list = append(list, fmt.Sprintf("cluster %s %s since %s", c.Name, phaseWords(c.Phase), clock(c.Since)))
+			text := fmt.Sprintf("cluster %s %s since %s", c.Name, phaseWords(c.Phase), clock(c.Since))
+			if c.Fenced {
+				text += ", and fenced"
+			}
+			list = append(list, text)
 		}
 	}
 	if r := s.Process.Refused; r != nil {

@@ -146,6 +146,7 @@ type Cluster struct {
 	System   string    `json:"system,omitempty"` // PostgreSQL's system identifier
 	Paused   bool      `json:"paused,omitempty"`
 	Standby  bool      `json:"standby,omitempty"` // the whole cluster follows another one
+	Fenced   bool      `json:"fenced,omitempty"`  // Stolon wants nobody to be led to a leader
 	Replicas []Replica `json:"replicas"`
 	Alarms   []Alarm   `json:"alarms"`
 	Problems []Problem `json:"problems"` // keys that can't be read

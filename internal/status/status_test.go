@@ -49,6 +49,9 @@ func TestLine(t *testing.T) {
 			t.InSync, t.Error = false, &status.Error{Text: "no"}
 			c.Alarms = []status.Alarm{{Kind: status.AlarmTwoWriters, Text: "pg2 takes writes beside the leader pg1"}}
 		}, "0 of 1 targets in sync; cluster main: pg2 takes writes beside the leader pg1; and 1 more", true},
+		"fenced": {func(_ *status.Target, c *status.Cluster, _ *status.Store) {
+			c.Phase, c.Since, c.Fenced = "leaderless", at, true
+		}, "1 of 1 targets in sync; cluster main is leaderless since " + local(at) + ", and fenced", true},
 		"leaderless": {func(_ *status.Target, c *status.Cluster, _ *status.Store) { c.Phase, c.Since = "leaderless", at }, "1 of 1 targets in sync; cluster main is leaderless since " + local(at), true},
 		"stale": {func(_ *status.Target, _ *status.Cluster, s *status.Store) {
 			s.State, s.Stale = status.StoreStale, &status.Stale{Since: at}

@@ -276,7 +276,7 @@ function clusterCaption(c) {
   if (c.system) facts.push(c.system);
   if (c.scope && c.scope !== c.name) facts.push(`scope ${c.scope}`);
   return h('span', { class: 'caption' }, h('span', {}, 'Cluster ', h('b', {}, c.name)), ' ', badge(phases[c.phase] || 'bad', words(c.phase)),
-    c.since && [' for ', since(c.since)], c.paused && [' ', badge('cold', 'Patroni is paused')], h('span', { class: 'facts' }, facts.join(' · ')));
+    c.since && [' for ', since(c.since)], c.paused && [' ', badge('cold', 'Patroni is paused')], c.fenced && [' ', badge('bad', 'fenced')], h('span', { class: 'facts' }, facts.join(' · ')));
 }
 
 function memberRows(c) {
