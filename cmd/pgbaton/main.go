@@ -103,7 +103,7 @@ func newRoot(std stdio) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pgbaton",
 		Short: "Keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL",
-		Long: `pgbaton keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL: it watches the leader of a Patroni cluster, renders
+		Long: `pgbaton keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL: it watches who leads a PostgreSQL cluster, renders
 configs from templates, lets each daemon check them, swaps them in, and makes the daemon follow.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,

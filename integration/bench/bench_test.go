@@ -53,8 +53,14 @@ func TestLeaderKeyToSignal(t *testing.T) {
 		clusters int
 		dir      string
 	}{
-		{"consul", 1, disk}, {"consul", 60, disk}, {"consul", 1, memory}, {"consul", 60, memory}, {"consul", 300, memory}, {"consul", 1000, memory},
-		{"etcd", 1, memory}, {"etcd", 60, memory},
+		{"consul", 1, disk},
+		{"consul", 60, disk},
+		{"consul", 1, memory},
+		{"consul", 60, memory},
+		{"consul", 300, memory},
+		{"consul", 1000, memory},
+		{"etcd", 1, memory},
+		{"etcd", 60, memory},
 	} {
 		measure(t, m.store, m.clusters, m.dir)
 	}
