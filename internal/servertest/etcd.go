@@ -3,7 +3,6 @@ package servertest
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -120,26 +119,17 @@ func (c *EtcdCluster) Launch(t testing.TB) {
 func (c *EtcdCluster) Keep(t testing.TB) (again func()) {
 	t.Helper()
 	kept := make([]string, len(c.Servers))
-	move := func(from, to string) {
-		t.Helper()
-		if err := os.RemoveAll(to); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	c.Kill()
 	for i, s := range c.Servers {
 		kept[i] = filepath.Join(t.TempDir(), "kept")
-		move(s.dir, kept[i])
+		replaceFolder(t, s.dir, kept[i])
 	}
 	c.Launch(t)
 	return func() {
 		t.Helper()
 		c.Kill()
 		for i, s := range c.Servers {
-			move(kept[i], s.dir)
+			replaceFolder(t, kept[i], s.dir)
 		}
 		c.Launch(t)
 	}

@@ -16,29 +16,8 @@ import (
 	"github.com/pgbaton/pgbaton/internal/servertest"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/etcd"
+	"github.com/pgbaton/pgbaton/watcher/watchertest"
 )
-
-// next is the next answer of a feed.
-func next(t *testing.T, f watcher.Feed) watcher.Answer {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), servertest.Deadline)
-	defer cancel()
-	a, err := f.Next(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func feed(t *testing.T, s watcher.Store, q watcher.Query) watcher.Feed {
-	t.Helper()
-	f, err := s.(watcher.Feeder).Open(t.Context(), q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.Close)
-	return f
-}
 
 // TestLeaseExpires: a key goes with its lease, and says meanwhile whose it is.
 func TestLeaseExpires(t *testing.T) {
@@ -51,8 +30,8 @@ func TestLeaseExpires(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := feed(t, open(t, &etcd.Config{}, c.Servers[0].Addr), watcher.Query{Kind: watcher.Prefix, Path: "/service/batman/"})
-	pairs := next(t, f).Value.([]watcher.Pair)
+	f := watchertest.Feed(t, open(t, &etcd.Config{}, c.Servers[0].Addr), watcher.Query{Kind: watcher.Prefix, Path: "/service/batman/"})
+	pairs := watchertest.Next(t, f).Value.([]watcher.Pair)
 	want := watcher.Pair{
 		Path: "/service/batman/leader", Key: "leader", Value: "pg1", Session: fmt.Sprintf("%x", lease.ID),
 		CreateIndex: uint64(created.Header.Revision), ModifyIndex: uint64(created.Header.Revision),
@@ -60,7 +39,7 @@ func TestLeaseExpires(t *testing.T) {
 	if len(pairs) != 1 || pairs[0] != want {
 		t.Errorf("it is %+v, want %+v", pairs, want)
 	}
-	if a := next(t, f); a.Presence != watcher.Present || len(a.Value.([]watcher.Pair)) != 0 {
+	if a := watchertest.Next(t, f); a.Presence != watcher.Present || len(a.Value.([]watcher.Pair)) != 0 {
 		t.Errorf("after the lease: %+v", a)
 	}
 }
@@ -71,8 +50,8 @@ func TestCompaction(t *testing.T) {
 	s := open(t, &etcd.Config{}, c.Servers[0].Addr)
 	c.Put(t, "k", "one")
 	q := watcher.Query{Kind: watcher.Key, Path: "k"}
-	f := feed(t, s, q)
-	first := next(t, f)
+	f := watchertest.Feed(t, s, q)
+	first := watchertest.Next(t, f)
 	compact := func() {
 		t.Helper()
 		resp, err := c.Client.Get(t.Context(), "k")
@@ -87,7 +66,7 @@ func TestCompaction(t *testing.T) {
 	c.Put(t, "other", "x")
 	compact()
 	c.Put(t, "k", "two")
-	if a := next(t, f); a.Value.(watcher.Pair).Value != "two" {
+	if a := watchertest.Next(t, f); a.Value.(watcher.Pair).Value != "two" {
 		t.Errorf("an open watch: %+v", a)
 	}
 	// While nobody watches, all of its past goes.
@@ -184,8 +163,8 @@ func TestLogin(t *testing.T) {
 	if err := refused(store, secret, "permission denied"); !errors.Is(err, watcher.ErrDenied) {
 		t.Errorf("%v is not ErrDenied", err)
 	}
-	f := feed(t, store, leader)
-	if pairs := next(t, f).Value.([]watcher.Pair); len(pairs) != 1 || pairs[0].Value != "pg1" {
+	f := watchertest.Feed(t, store, leader)
+	if pairs := watchertest.Next(t, f).Value.([]watcher.Pair); len(pairs) != 1 || pairs[0].Value != "pg1" {
 		t.Errorf("with rights: %+v", pairs)
 	}
 
@@ -194,7 +173,7 @@ func TestLogin(t *testing.T) {
 	defer func() { _ = root.Close() }()
 	_, err = root.Put(t.Context(), "/service/batman/leader", "pg2")
 	do("put", err)
-	if pairs := next(t, f).Value.([]watcher.Pair); pairs[0].Value != "pg2" {
+	if pairs := watchertest.Next(t, f).Value.([]watcher.Pair); pairs[0].Value != "pg2" {
 		t.Errorf("a change: %+v", pairs)
 	}
 	// Another password ends what the first one opened.
