@@ -21,6 +21,7 @@ var mayImport = map[string]string{
 	"watcher/consul":      "watcher internal/dial internal/hint",
 	"watcher/etcd":        "watcher internal/dial internal/login internal/hint",
 	"watcher/file":        "watcher internal/hint",
+	"watcher/zookeeper":   "watcher internal/dial internal/login internal/hint",
 	"watcher/watchertest": "watcher",
 	"render":              "watcher render/funcs internal/hint internal/explain",
 	"render/funcs":        "watcher watcher/cluster internal/hint",

@@ -14,6 +14,7 @@ import (
 	"github.com/pgbaton/pgbaton/watcher/consul"
 	"github.com/pgbaton/pgbaton/watcher/etcd"
 	"github.com/pgbaton/pgbaton/watcher/file"
+	"github.com/pgbaton/pgbaton/watcher/zookeeper"
 )
 
 // kinds is the table of stores, clusters and daemons: a new one is a folder, or a file, and a
@@ -21,9 +22,10 @@ import (
 func kinds() config.Kinds {
 	return config.Kinds{
 		Stores: map[string]func() config.StoreSettings{
-			"consul": func() config.StoreSettings { return &consul.Config{} },
-			"etcd":   func() config.StoreSettings { return &etcd.Config{} },
-			"file":   func() config.StoreSettings { return &file.Config{} },
+			"consul":    func() config.StoreSettings { return &consul.Config{} },
+			"etcd":      func() config.StoreSettings { return &etcd.Config{} },
+			"zookeeper": func() config.StoreSettings { return &zookeeper.Config{} },
+			"file":      func() config.StoreSettings { return &file.Config{} },
 		},
 		Clusters: map[string]func() cluster.Settings{
 			"patroni": func() cluster.Settings { return &cluster.Patroni{} },
