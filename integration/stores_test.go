@@ -16,7 +16,8 @@ import (
 // then costs what was under way.
 func TestEveryStore(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) servertest.DCS{
-		"etcd": func(t *testing.T) servertest.DCS { return servertest.Etcd(t, 3) },
+		"etcd":      func(t *testing.T) servertest.DCS { return servertest.Etcd(t, 3) },
+		"zookeeper": func(t *testing.T) servertest.DCS { return servertest.ZooKeeper(t, 3) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
