@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,7 @@ says; elsewhere it takes the daemons whose configs are where Debian's packages h
 	f.StringVar(&wish.Namespace, "namespace", "", "Patroni's `namespace`, if it is not service")
 	f.StringVar(&wish.Consul, "consul", "", "`address` of Consul, if it is not the agent of this machine")
 	f.StringVar(&wish.Etcd, "etcd", "", "`endpoints` of etcd, separated by commas, if the keys are there")
+	f.StringVar(&wish.ZooKeeper, "zookeeper", "", "`hosts` of ZooKeeper, separated by commas, if the keys are there")
 	f.StringVar(&wish.PgBouncer, "pgbouncer", "", "pgbouncer's config `file`, or its folder")
 	f.StringVar(&wish.HAProxy, "haproxy", "", "HAProxy's config `file`, or its folder")
 	f.StringVar(&wish.Keepalived, "keepalived", "", "keepalived's config `file`, or its folder")
@@ -65,8 +67,8 @@ var errUnasked = errors.New("name the cluster with -patroni SCOPE or -from-patro
 func settle(cmd *cobra.Command, std stdio, w *setup.Wish) error {
 	here := setup.Here()
 	person := isTerminal(std.in)
-	if w.Consul != "" && w.Etcd != "" {
-		return usage(errors.New("-consul and -etcd exclude each other: a cluster's keys are in one store"), cmd.CommandPath())
+	if stores := slices.DeleteFunc([]string{w.Consul, w.Etcd, w.ZooKeeper}, func(s string) bool { return s == "" }); len(stores) > 1 {
+		return usage(errors.New("-consul, -etcd and -zookeeper exclude each other: a cluster's keys are in one store"), cmd.CommandPath())
 	}
 	cluster, daemon := w.Scope+w.PatroniFile != "", w.PgBouncer+w.HAProxy+w.Keepalived != ""
 	if person && (!cluster || !daemon) {
@@ -114,7 +116,7 @@ func ask(std stdio, w *setup.Wish, here setup.Wish) error {
 			return err
 		}
 	}
-	if w.PatroniFile == "" && w.Consul+w.Etcd == "" {
+	if w.PatroniFile == "" && w.Consul+w.Etcd+w.ZooKeeper == "" {
 		if w.Consul, err = put("address of Consul", "127.0.0.1:8500"); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ type Wish struct {
 	Namespace   string // Patroni's; "" is that of PatroniFile, else service
 	Consul      string // address; "" is that of PatroniFile, else the agent of this machine
 	Etcd        string // endpoints, separated by commas; "" is those of PatroniFile
+	ZooKeeper   string // hosts, separated by commas; "" is those of PatroniFile
 
 	// The folder of a daemon's config, or the config; "" is without that daemon.
 	PgBouncer, HAProxy, Keepalived string

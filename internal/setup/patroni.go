@@ -16,10 +16,11 @@ import (
 
 // patroni is what matters here of the config of a Patroni.
 type patroni struct {
-	Scope     string       `yaml:"scope"`
-	Namespace string       `yaml:"namespace"`
-	Consul    *consulStore `yaml:"consul"`
-	Etcd      *etcdStore   `yaml:"etcd3"`
+	Scope     string          `yaml:"scope"`
+	Namespace string          `yaml:"namespace"`
+	Consul    *consulStore    `yaml:"consul"`
+	Etcd      *etcdStore      `yaml:"etcd3"`
+	ZooKeeper *zookeeperStore `yaml:"zookeeper"`
 	Citus     struct {
 		Group *int `yaml:"group"`
 	} `yaml:"citus"`
@@ -70,7 +71,7 @@ func readPatroni(path string, w Wish) (p patroni, err error) {
 		return p, hint.Wrap(fmt.Errorf("read patroni's config %s: %s", path, strings.ReplaceAll(err.Error(), "\n", " ")), "patroni --validate-config %s says what is wrong with it", path)
 	}
 	stores := storesOf(&root)
-	if len(stores) == 0 && w.Consul+w.Etcd == "" {
+	if len(stores) == 0 && w.Consul+w.Etcd+w.ZooKeeper == "" {
 		return p, hint.Wrap(fmt.Errorf("read patroni's config %s: it names no store", path),
 			"if patroni has it from its environment (PATRONI_CONSUL_HOST), name both: -patroni SCOPE -consul HOST:PORT")
 	}
@@ -87,13 +88,15 @@ func readPatroni(path string, w Wish) (p patroni, err error) {
 			p.Consul = &consulStore{}
 		case store.Value == "etcd3" && p.Etcd == nil:
 			p.Etcd = &etcdStore{}
+		case store.Value == "zookeeper" && p.ZooKeeper == nil:
+			p.ZooKeeper = &zookeeperStore{}
 		}
 	}
 	return p, nil
 }
 
 // readable are those of them that pgbaton can read.
-var readable = []string{"consul", "etcd3"}
+var readable = []string{"consul", "etcd3", "zookeeper"}
 
 func otherStore(name string, err error) error {
 	advice := "the README says which stores work; a state file that something else keeps up to date works with each"

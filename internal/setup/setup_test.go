@@ -70,6 +70,28 @@ func TestEtcdOfPatroni(t *testing.T) {
 	}
 }
 
+func TestZooKeeperOfPatroni(t *testing.T) {
+	for section, want := range map[string]string{
+		"zookeeper:": `hosts = ["127.0.0.1:2181"]`,
+		"zookeeper: {hosts: 'a:2181, b,[::1]:2181'}":                      `hosts = ["a:2181", "b", "[::1]:2181"]`,
+		"zookeeper: {hosts: ['a:2181', 'b:2181']}":                        `hosts = ["a:2181", "b:2181"]`,
+		"zookeeper: {hosts: ['a:1', 'b:2/deep/er']}":                      `chroot = "/deep/er"`,
+		"zookeeper: {hosts: [a], auth_data: {digest: 'u:p'}}":             `user = "u"`,
+		"zookeeper: {hosts: [a], use_ssl: true, cacert: /ca, cert: /c}":   `ssl { ca_cert = "/ca"`,
+		"zookeeper: {hosts: [a], use_ssl: true, verify: false}":           `verify = false`,
+		"zookeeper: {hosts: [a], auth_data: {digest: 'u:p', x: 'u:\np'}}": `password_file = "zookeeper-password"`,
+	} {
+		c, err := from(t, "scope: batman\n"+section+"\n", Wish{})
+		flat := strings.Join(strings.Fields(c.Text), " ")
+		if err != nil || !strings.Contains(flat, want) || strings.Contains(flat, "consul") || strings.Contains(flat, "u:p") {
+			t.Errorf("%s: no %q, %v:\n%s", section, want, err, c.Text)
+		}
+	}
+	if c, err := from(t, "scope: batman\n", Wish{ZooKeeper: "a:1,b:2/c"}); err != nil || !strings.Contains(c.Text, `["a:1", "b:2"]`) || !strings.Contains(c.Text, `"/c"`) {
+		t.Errorf("%v: %s", err, c.Text)
+	}
+}
+
 func TestPatroniThatIsNone(t *testing.T) {
 	for text, want := range map[string]string{
 		"scope: a\netcd: {hosts: b}\n": explain.OtherStore,

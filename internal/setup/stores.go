@@ -97,14 +97,49 @@ func (s *etcdStore) endpoints() (list []string) {
 	return list
 }
 
+// zookeeperStore is Patroni's section zookeeper.
+type zookeeperStore struct {
+	Hosts    yaml.Node         `yaml:"hosts"` // a list, or a text with commas; a chroot may stand at its end
+	Secure   bool              `yaml:"use_ssl"`
+	CAFile   string            `yaml:"cacert"`
+	CertFile string            `yaml:"cert"`
+	KeyFile  string            `yaml:"key"`
+	Verify   *bool             `yaml:"verify"`
+	Auth     map[string]string `yaml:"auth_data"` // by scheme; digest is user:password
+}
+
+// hosts are where ZooKeeper is, and the znode that paths begin at.
+func (s *zookeeperStore) hosts() (list []string, chroot string) {
+	text := s.Hosts.Value
+	if s.Hosts.Decode(&list) == nil {
+		text = strings.Join(list, ",")
+	}
+	text, chroot, _ = strings.Cut(text, "/")
+	list = nil
+	for _, h := range strings.Split(text, ",") {
+		if h = strings.TrimSpace(h); h != "" {
+			list = append(list, h)
+		}
+	}
+	if len(list) == 0 {
+		list = []string{"127.0.0.1:2181"}
+	}
+	return list, strings.TrimSpace(chroot)
+}
+
 // store writes the block of the store.
 func (m *maker) store() {
 	p := m.patroni
+	given := func(list string) yaml.Node { return yaml.Node{Kind: yaml.ScalarNode, Value: list} }
 	switch {
 	case m.Etcd != "":
-		m.etcd(&etcdStore{Hosts: yaml.Node{Kind: yaml.ScalarNode, Value: m.Etcd}}, "")
+		m.etcd(&etcdStore{Hosts: given(m.Etcd)}, "")
+	case m.ZooKeeper != "":
+		m.zookeeper(&zookeeperStore{Hosts: given(m.ZooKeeper)}, "")
 	case m.Consul == "" && p.Consul == nil && p.Etcd != nil:
 		m.etcd(p.Etcd, "from "+m.PatroniFile)
+	case m.Consul == "" && p.Consul == nil && p.ZooKeeper != nil:
+		m.zookeeper(p.ZooKeeper, "from "+m.PatroniFile)
 	default:
 		m.consul()
 	}
@@ -122,10 +157,40 @@ func (m *maker) etcd(e *etcdStore, from string) {
 	}
 	if e.CAFile+e.CertFile != "" {
 		m.open("ssl")
-		for _, s := range []struct{ name, path string }{{"ca_cert", e.CAFile}, {"cert", e.CertFile}, {"key", e.KeyFile}} {
-			if s.path != "" {
-				m.set(s.name, absolute(s.path), from)
-			}
+		m.certificates(e.CAFile, e.CertFile, e.KeyFile, from)
+		m.close()
+	}
+	m.close()
+}
+
+// certificates writes the files of TLS.
+func (m *maker) certificates(ca, cert, key, from string) {
+	for _, s := range []struct{ name, path string }{{"ca_cert", ca}, {"cert", cert}, {"key", key}} {
+		if s.path != "" {
+			m.set(s.name, absolute(s.path), from)
+		}
+	}
+}
+
+// zookeeper writes the zookeeper block.
+func (m *maker) zookeeper(z *zookeeperStore, from string) {
+	hosts, chroot := z.hosts()
+	m.gap()
+	m.open("zookeeper")
+	m.set("hosts", hosts, from)
+	if chroot != "" {
+		m.set("chroot", "/"+chroot, from)
+	}
+	if user, _, found := strings.Cut(z.Auth["digest"], ":"); found {
+		m.set("user", user, from)
+		m.set("password_file", "zookeeper-password", "the password itself is in "+m.PatroniFile+", and not copied")
+		m.need("write %s's password at ZooKeeper, or that of a user who may read the cluster's znodes, into the file zookeeper-password beside the config, mode 0600", user)
+	}
+	if z.Secure {
+		m.open("ssl")
+		m.certificates(z.CAFile, z.CertFile, z.KeyFile, from)
+		if z.Verify != nil && !*z.Verify {
+			m.set("verify", false, from+", where verify is off")
 		}
 		m.close()
 	}
@@ -158,11 +223,7 @@ func (m *maker) consul() {
 	}
 	if c.secure() && m.Consul == "" {
 		m.open("ssl")
-		for _, s := range []struct{ name, path string }{{"ca_cert", c.CAFile}, {"cert", c.CertFile}, {"key", c.KeyFile}} {
-			if s.path != "" {
-				m.set(s.name, absolute(s.path), from)
-			}
-		}
+		m.certificates(c.CAFile, c.CertFile, c.KeyFile, from)
 		if c.unverified() {
 			m.set("verify", false, from+", where verify is off")
 		}

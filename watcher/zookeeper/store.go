@@ -188,7 +188,7 @@ func (s *Store) login(ctx context.Context, session *session) error {
 func (s *Store) explain(err error) error {
 	switch {
 	case errors.Is(err, zk.ErrNoAuth) && s.user == "":
-		return hint.Wrap(denied{err}, "its ACL wants a user: set user and password_file in the zookeeper block")
+		return hint.Wrap(denied{err}, "its ACL wants somebody: for an entry of digest set user and password_file in the zookeeper block, for one of x509 a certificate in its ssl")
 	case errors.Is(err, zk.ErrNoAuth):
 		return hint.Wrap(denied{err}, "give the user a digest entry with r in its ACL, or correct the password: ZooKeeper does not say that one is wrong; getAcl of zkCli shows the ACL")
 	case errors.Is(err, zk.ErrInvalidPath):
