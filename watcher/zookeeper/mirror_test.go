@@ -272,3 +272,41 @@ func TestHeartbeats(t *testing.T) { // alone: goroutines are counted
 	})
 	t.Logf("%+v", before)
 }
+
+// TestManyFeeds: so many that begin at once are served one after the other, over the
+// session that there is.
+func TestManyFeeds(t *testing.T) {
+	t.Parallel()
+	const clusters = 500
+	c := servertest.ZooKeeper(t, 1)
+	z := client(t, c.Servers[0])
+	c.Put(t, "service/none", "")
+	for i := range clusters {
+		at := fmt.Sprintf("/service/c%d", i)
+		var all []any
+		for _, name := range []string{"", "/leader", "/config", "/initialize", "/history", "/status", "/members", "/members/pg1", "/members/pg2", "/members/pg3"} {
+			all = append(all, &zk.CreateRequest{Path: at + name, Data: []byte("x"), Acl: zk.WorldACL(zk.PermAll)})
+		}
+		if _, err := z.Multi(all...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := open(t, &zookeeper.Config{}, c.Servers[0].Addr)
+	servertest.Eventually(t, "there is a session", says(t, store, "service/none", ""))
+	before := store.SessionID()
+	begun := time.Now()
+	var feeds sync.WaitGroup
+	for i := range clusters {
+		f := watchertest.Feed(t, store, watcher.Query{Kind: watcher.Prefix, Path: fmt.Sprintf("service/c%d/", i)})
+		feeds.Go(func() {
+			if a, err := f.Next(t.Context()); err != nil || len(a.Value.([]watcher.Pair)) != 9 {
+				t.Errorf("%d: %+v, %v", i, a, err)
+			}
+		})
+	}
+	feeds.Wait()
+	t.Logf("all of %d after %v", clusters, time.Since(begun))
+	if id := store.SessionID(); id != before {
+		t.Errorf("session %x follows %x", id, before)
+	}
+}

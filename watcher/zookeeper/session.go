@@ -22,6 +22,7 @@ type session struct {
 	wire   *wire
 	ready  chan struct{} // closed once it has begun
 	lost   chan struct{} // closed once it has ended
+	slots  chan struct{} // as many as calls may be under way
 
 	begun sync.Once
 	mu    sync.Mutex
@@ -43,6 +44,7 @@ type spot struct {
 type watch struct{ set bool } // set: the server has it; it may have fired since
 
 const (
+	underWay  = 64              // calls at a time: a thousand feeds that begin at once are no reason to doubt the server
 	timeout   = 6 * time.Second // of the session; a server that says nothing for two thirds of it is given up
 	pulse     = 2 * time.Second // how often it is seen that the server still hears its leader
 	pulseWait = 3 * time.Second
@@ -52,7 +54,7 @@ const (
 // newSession begins a session over a connection.
 func newSession(host string, conn net.Conn) (*session, error) {
 	s := &session{
-		host: host, wire: &wire{Conn: conn}, ready: make(chan struct{}), lost: make(chan struct{}),
+		host: host, wire: &wire{Conn: conn}, ready: make(chan struct{}), lost: make(chan struct{}), slots: make(chan struct{}, underWay),
 		feeds: map[string]map[*feed]struct{}{}, watches: map[spot]*watch{}, logins: map[string]struct{}{},
 	}
 	first := make(chan net.Conn, 1)
@@ -108,7 +110,10 @@ func (s *session) keep(ctx context.Context) {
 		case <-s.lost:
 		case <-beat.C:
 			// A server that has lost the others goes on to answer what it is asked.
-			if err := s.sync(ctx, "/"); err != nil && ctx.Err() == nil {
+			limited, cancel := context.WithTimeoutCause(ctx, pulseWait, fmt.Errorf("%s: its leader does not answer it", s.host))
+			_, err := callNow(limited, s, func() (string, error) { return s.client.Sync("/") })
+			cancel()
+			if err != nil && ctx.Err() == nil {
 				s.end(err)
 			}
 		}
@@ -269,8 +274,6 @@ func (s *session) children(ctx context.Context, path string) (listing, error) {
 
 // sync returns once the server has all that its leader had when it was asked.
 func (s *session) sync(ctx context.Context, path string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, pulseWait, fmt.Errorf("%s: its leader does not answer it", s.host))
-	defer cancel()
 	_, err := call(ctx, s, func() (string, error) { return s.client.Sync(path) })
 	return err
 }
@@ -291,9 +294,23 @@ func (s *session) login(ctx context.Context, who string) error {
 	return err
 }
 
-// call asks the server something. The library's calls know no context; one that is given
-// up ends with the session at the latest.
+// call asks the server something, once it is its turn.
 func call[T any](ctx context.Context, s *session, do func() (T, error)) (T, error) {
+	var none T
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+		return callNow(ctx, s, do)
+	case <-s.lost:
+		return none, s.why()
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+}
+
+// callNow asks the server something. The library's calls know no context; one that is
+// given up ends with the session at the latest.
+func callNow[T any](ctx context.Context, s *session, do func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error

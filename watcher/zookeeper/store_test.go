@@ -34,12 +34,14 @@ func below(t *testing.T, c *servertest.ZooKeeperEnsemble, hosts ...string) watch
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	c := servertest.ZooKeeper(t, 1)
 	watchertest.Run(t, func(t *testing.T) watchertest.Harness { return below(t, c, c.Servers[0].Addr) })
 }
 
 // TestFaults breaks three servers, and the lines to them.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	c := servertest.ZooKeeper(t, 3)
 	watchertest.RunFaults(t, func(sub *testing.T) (watchertest.Harness, watchertest.Faults) {
 		var lines []*faulttest.Line
