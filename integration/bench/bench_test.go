@@ -61,6 +61,8 @@ func TestLeaderKeyToSignal(t *testing.T) {
 		{"consul", 1000, memory},
 		{"etcd", 1, memory},
 		{"etcd", 60, memory},
+		{"zookeeper", 1, memory},
+		{"zookeeper", 60, memory},
 	} {
 		measure(t, m.store, m.clusters, m.dir)
 	}

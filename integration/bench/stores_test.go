@@ -26,7 +26,8 @@ var stores = map[string]func(t *testing.T) store{
 		// All but pgbaton need a connection for each key that they look at.
 		return &inConsul{ConsulServer: servertest.Consul(t, "limits { http_max_conns_per_client = 15000 }")}
 	},
-	"etcd": func(t *testing.T) store { return inEtcd{servertest.Etcd(t, 1)} },
+	"etcd":      func(t *testing.T) store { return inEtcd{servertest.Etcd(t, 1)} },
+	"zookeeper": func(t *testing.T) store { return inZooKeeper{servertest.ZooKeeper(t, 1)} },
 }
 
 type inConsul struct {
@@ -63,6 +64,17 @@ func (s inEtcd) address() string      { return "etcd://" + s.Servers[0].Addr }
 func (s inEtcd) join(*testing.T, int) {}
 
 func (s inEtcd) take(t *testing.T, key, value string, _ int) {
+	t.Helper()
+	s.Put(t, key, value)
+}
+
+type inZooKeeper struct{ *servertest.ZooKeeperEnsemble }
+
+func (s inZooKeeper) name() string         { return "zookeeper" }
+func (s inZooKeeper) address() string      { return "zookeeper://" + s.Servers[0].Addr }
+func (s inZooKeeper) join(*testing.T, int) {}
+
+func (s inZooKeeper) take(t *testing.T, key, value string, _ int) {
 	t.Helper()
 	s.Put(t, key, value)
 }

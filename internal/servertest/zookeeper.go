@@ -233,6 +233,10 @@ func (c *ZooKeeperEnsemble) Put(t testing.TB, key, value string) {
 	t.Helper()
 	path := znode(key)
 	c.Do(t, "put "+key, func(client *zk.Conn) error {
+		_, err := client.Set(path, []byte(value), -1)
+		if !errors.Is(err, zk.ErrNoNode) {
+			return err
+		}
 		for at := 1; at < len(path); at++ {
 			if path[at] == '/' {
 				if err := create(client, path[:at], ""); err != nil {
@@ -240,11 +244,7 @@ func (c *ZooKeeperEnsemble) Put(t testing.TB, key, value string) {
 				}
 			}
 		}
-		_, err := client.Set(path, []byte(value), -1)
-		if errors.Is(err, zk.ErrNoNode) {
-			err = create(client, path, value)
-		}
-		return err
+		return create(client, path, value)
 	})
 }
 

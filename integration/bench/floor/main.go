@@ -18,7 +18,8 @@ import (
 	"syscall"
 )
 
-// floor STORE PID DIR SCOPE..., where the store is Consul's HOST:PORT, or etcd://HOST:PORT
+// floor STORE PID DIR SCOPE..., where the store is Consul's HOST:PORT, or etcd:// or
+// zookeeper:// and its HOST:PORT
 func main() {
 	consul, dir, scopes := os.Args[1], os.Args[3], os.Args[4:]
 	pid, err := strconv.Atoi(os.Args[2])
@@ -27,6 +28,9 @@ func main() {
 	}
 	if at, is := strings.CutPrefix(consul, "etcd://"); is {
 		log.Fatal(inEtcd(at, scopes, dir, pid))
+	}
+	if at, is := strings.CutPrefix(consul, "zookeeper://"); is {
+		log.Fatal(inZooKeeper(at, scopes, dir, pid))
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: len(scopes)}}
 	var wg sync.WaitGroup
