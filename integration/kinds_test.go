@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,7 +196,9 @@ func stolonSteps(t *testing.T, of *servertest.Postgres, ports map[string]int) ma
 // that it may have. A pgbouncer follows.
 func TestKeyMoves(t *testing.T) {
 	base := stopped(t)
-	for name, open := range dcses {
+	stores := maps.Clone(dcses)
+	stores["zookeeper"] = func(t *testing.T) servertest.DCS { return servertest.ZooKeeper(t, 1) } // where Agrajag puts it
+	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
 			store := open(t)
 			first, second := pair(t, base)
