@@ -22,6 +22,8 @@ var mayImport = map[string]string{
 	"watcher/etcd":        "watcher internal/dial internal/login internal/hint",
 	"watcher/file":        "watcher internal/hint",
 	"watcher/zookeeper":   "watcher internal/dial internal/login internal/hint",
+	"watcher/patroni":     "watcher watcher/poll internal/dial internal/login internal/hint",
+	"watcher/poll":        "",
 	"watcher/watchertest": "watcher",
 	"render":              "watcher render/funcs internal/hint internal/explain",
 	"render/funcs":        "watcher watcher/cluster internal/hint",

@@ -14,6 +14,7 @@ import (
 	"github.com/pgbaton/pgbaton/watcher/consul"
 	"github.com/pgbaton/pgbaton/watcher/etcd"
 	"github.com/pgbaton/pgbaton/watcher/file"
+	"github.com/pgbaton/pgbaton/watcher/patroni"
 	"github.com/pgbaton/pgbaton/watcher/zookeeper"
 )
 
@@ -26,6 +27,7 @@ func kinds() config.Kinds {
 			"etcd":      func() config.StoreSettings { return &etcd.Config{} },
 			"zookeeper": func() config.StoreSettings { return &zookeeper.Config{} },
 			"file":      func() config.StoreSettings { return &file.Config{} },
+			"patroni":   func() config.StoreSettings { return &patroni.Config{} },
 		},
 		Clusters: map[string]func() cluster.Settings{
 			"patroni": func() cluster.Settings { return &cluster.Patroni{} },

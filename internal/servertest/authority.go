@@ -25,7 +25,14 @@ type Authority struct {
 // NewAuthority makes an authority whose own certificate is ca.pem.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
-	a := &Authority{dir: t.TempDir()}
+	return AuthorityIn(t, t.TempDir())
+}
+
+// AuthorityIn makes an authority that keeps its files in a folder, for a server of another
+// user: everybody may read them.
+func AuthorityIn(t testing.TB, dir string) *Authority {
+	t.Helper()
+	a := &Authority{dir: dir}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -78,9 +85,7 @@ func (a *Authority) sign(t testing.TB, template, parent *x509.Certificate) (*ecd
 func (a *Authority) write(t testing.TB, name, kind string, der []byte) {
 	t.Helper()
 	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path+".new", pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	File(t, path+".new", string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})), 0o644)
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package servertest
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,8 +24,9 @@ type PatroniMember struct {
 	patroni string
 	config  string
 	data    string
-	sockets string // the folder of its Unix socket
-	host    *Host  // where it runs; nil is here
+	sockets string      // the folder of its Unix socket
+	host    *Host       // where it runs; nil is here
+	tls     *tls.Config // of its REST API; nil is plain
 	proc    *Process
 }
 
@@ -44,7 +47,34 @@ func (m *PatroniMember) Start(t testing.TB) {
 func (m *PatroniMember) Config() string { return m.config }
 
 // API is the base URL of the member's REST API.
-func (m *PatroniMember) API() string { return "http://" + m.hostPort(m.RESTPort) }
+func (m *PatroniMember) API() string {
+	scheme := "http://"
+	if m.tls != nil {
+		scheme = "https://"
+	}
+	return scheme + m.hostPort(m.RESTPort)
+}
+
+// secure has the test ask the member's REST API by TLS, if its configuration has it
+// speak TLS: with the certificates that patronictl has.
+func (m *PatroniMember) secure(t testing.TB, config map[string]any) {
+	t.Helper()
+	rest, _ := config["restapi"].(map[string]any)
+	ctl, _ := config["ctl"].(map[string]any)
+	if _, speaks := rest["certfile"]; !speaks {
+		return
+	}
+	pair, err := tls.LoadX509KeyPair(fmt.Sprint(ctl["certfile"]), fmt.Sprint(ctl["keyfile"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := os.ReadFile(fmt.Sprint(ctl["cacert"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.tls = &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+	m.tls.RootCAs.AppendCertsFromPEM(authority)
+}
 
 // URL is how the superuser connects to the member.
 func (m *PatroniMember) URL() string {

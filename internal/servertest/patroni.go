@@ -38,6 +38,7 @@ type patroniSettings struct {
 	net     *Network       // nil is loopback
 	consul  string         // where the members find Consul; "" is its address
 	local   func(member string) map[string]any
+	adapt   func(member string, config map[string]any)
 	initdb  []any // more options of initdb
 	prepare func(member, dir string)
 }
@@ -72,6 +73,13 @@ func On(n *Network, consul string) PatroniOption {
 // Local adds settings to the postgresql section of each member's own configuration.
 func Local(settings func(member string) map[string]any) PatroniOption {
 	return func(s *patroniSettings) { s.local = settings }
+}
+
+// Adapt lets a test change the whole configuration of each member. With a certfile in
+// its restapi section, that is asked by TLS as the section's ctl, which the test adds,
+// says.
+func Adapt(change func(member string, config map[string]any)) PatroniOption {
+	return func(s *patroniSettings) { s.adapt = change }
 }
 
 // WALSegments is the size of a segment in MB; without it PostgreSQL's 16.
@@ -259,7 +267,7 @@ func (st memberStatus) streams() (n int) {
 // status asks the member itself, for the keys in Consul lag behind.
 func (m *PatroniMember) status() (memberStatus, error) {
 	var st memberStatus
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{TLSClientConfig: m.tls, DisableKeepAlives: true}}
 	resp, err := client.Get(m.API() + "/patroni")
 	if err != nil {
 		return st, err
@@ -330,6 +338,10 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 		},
 		"postgresql": server,
 	})
+	if set.adapt != nil {
+		set.adapt(name, whole)
+		m.secure(t, whole)
+	}
 	config, err := json.MarshalIndent(whole, "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -27,49 +27,72 @@ type Faults struct {
 // stays, an error says why it can't be confirmed, and a store that is back is believed,
 // whatever its revisions are then.
 func RunFaults(t *testing.T, open func(t *testing.T) (Harness, Faults)) {
-	for name, test := range map[string]func(*testing.T, *reader, Harness, Faults){
-		"away": func(t *testing.T, r *reader, h Harness, f Faults) { away(t, r, h, f.Away) },
-		"mute": func(t *testing.T, r *reader, h Harness, f Faults) { away(t, r, h, f.Mute) },
-		"slow": func(t *testing.T, r *reader, h Harness, f Faults) {
+	runFaults(t, func(t *testing.T) (subject, Faults) {
+		h, f := open(t)
+		h.Put(t, leader, "zero")
+		return subject{Given: Given{Store: h.Store, Folder: folder, Key: leader}, turn: func(t testing.TB, value string) func(string) bool {
+			t.Helper()
+			h.Put(t, leader, value)
+			return func(is string) bool { return is == value }
+		}, other: func(t testing.TB, value string) { t.Helper(); h.Put(t, folder+"other", value) }}, f
+	})
+}
+
+// RunGivenFaults is RunFaults for a store whose keys nobody can put.
+func RunGivenFaults(t *testing.T, open func(t *testing.T) (Given, Faults)) {
+	runFaults(t, func(t *testing.T) (subject, Faults) {
+		g, f := open(t)
+		return subject{Given: g, turn: func(t testing.TB, _ string) func(string) bool { t.Helper(); return g.Turn(t) }}, f
+	})
+}
+
+// subject is a store under test, with a key that can be turned to another value.
+type subject struct {
+	Given
+	turn  func(t testing.TB, value string) func(is string) bool // tells the value that it has then
+	other func(t testing.TB, value string)                      // another key in the same folder
+}
+
+func runFaults(t *testing.T, open func(t *testing.T) (subject, Faults)) {
+	for name, test := range map[string]func(*testing.T, *reader, subject, Faults){
+		"away": func(t *testing.T, r *reader, s subject, f Faults) { away(t, r, s, f.Away) },
+		"mute": func(t *testing.T, r *reader, s subject, f Faults) { away(t, r, s, f.Mute) },
+		"slow": func(t *testing.T, r *reader, s subject, f Faults) {
 			back := f.Slow(t)
-			h.Put(t, leader, "two")
-			r.await(t, "two")
+			r.await(t, "two", s.turn(t, "two"))
 			back()
-			h.Put(t, leader, "three")
-			r.await(t, "three")
+			r.await(t, "three", s.turn(t, "three"))
 		},
-		"connections are cut": func(t *testing.T, r *reader, h Harness, f Faults) {
+		"connections are cut": func(t *testing.T, r *reader, s subject, f Faults) {
 			for _, value := range []string{"two", "three"} {
 				f.Cut(t)
-				h.Put(t, leader, value)
-				r.await(t, value)
+				r.await(t, value, s.turn(t, value))
 			}
 		},
-		"back with older data": func(t *testing.T, r *reader, h Harness, f Faults) {
+		"back with older data": func(t *testing.T, r *reader, s subject, f Faults) {
+			one := s.turn(t, "one")
+			r.await(t, "one", one)
 			again := f.Older(t)
 			for i := range 5 {
-				h.Put(t, folder+"other", fmt.Sprint(i))
+				s.other(t, fmt.Sprint(i))
 			}
-			h.Put(t, leader, "two")
-			r.await(t, "two")
+			r.await(t, "two", s.turn(t, "two"))
 			again()
-			r.await(t, "one")
-			h.Put(t, leader, "three")
-			r.await(t, "three")
+			r.await(t, "one", one)
+			r.await(t, "three", s.turn(t, "three"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, f := open(t)
+			s, f := open(t)
 			has := map[string]bool{
 				"away": f.Away != nil, "mute": f.Mute != nil, "slow": f.Slow != nil, "connections are cut": f.Cut != nil, "back with older data": f.Older != nil,
 			}
 			if !has[name] {
 				return
 			}
-			h.Put(t, leader, "one")
-			r := read(t, h.Store)
-			r.await(t, "one")
-			test(t, r, h, f)
+			r := read(t, s.Given)
+			r.await(t, "one", s.turn(t, "one"))
+			test(t, r, s, f)
 		})
 	}
 }
@@ -79,8 +102,8 @@ const (
 	leader = folder + "leader"
 )
 
-// away breaks the store, changes what it holds, and mends it.
-func away(t *testing.T, r *reader, h Harness, fault func(testing.TB) func()) {
+// away breaks the store, and mends it, and changes what it holds.
+func away(t *testing.T, r *reader, s subject, fault func(testing.TB) func()) {
 	t.Helper()
 	for _, value := range []string{"two", "three"} {
 		before, _ := r.both()
@@ -89,14 +112,13 @@ func away(t *testing.T, r *reader, h Harness, fault func(testing.TB) func()) {
 			if key.Err == nil || folder.Err == nil {
 				return fmt.Errorf("there is no error for both: %w", errors.Join(key.Err, folder.Err))
 			}
-			if key.Presence != watcher.Present || text(key) != text(before) {
+			if key.Presence != watcher.Present || text(key) != text(before) && !s.Moving {
 				return fmt.Errorf("it is %v %q", key.Presence, text(key))
 			}
 			return nil
 		})
 		back()
-		h.Put(t, leader, value)
-		r.await(t, value)
+		r.await(t, value, s.turn(t, value))
 		r.until(t, "the store answers again", func(key, folder watcher.Answer) error { return errors.Join(key.Err, folder.Err) })
 	}
 }
@@ -107,10 +129,10 @@ type reader struct {
 	key, folder watcher.Query
 }
 
-func read(t *testing.T, s watcher.Store) *reader {
+func read(t *testing.T, g Given) *reader {
 	t.Helper()
-	w := watcher.New(map[string]watcher.Store{watcher.Catalog: s}, hclog.NewNullLogger())
-	r := &reader{sub: w.Subscribe(), key: watcher.Query{Kind: watcher.Key, Path: leader}, folder: watcher.Query{Kind: watcher.Prefix, Path: folder}}
+	w := watcher.New(map[string]watcher.Store{watcher.Catalog: g.Store}, hclog.NewNullLogger())
+	r := &reader{sub: w.Subscribe(), key: watcher.Query{Kind: watcher.Key, Path: g.Key}, folder: watcher.Query{Kind: watcher.Prefix, Path: g.Folder}}
 	r.sub.Want(map[watcher.Query]struct{}{r.key: {}, r.folder: {}})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -127,16 +149,16 @@ func (r *reader) both() (key, folder watcher.Answer) {
 	return snapshot[r.key], snapshot[r.folder]
 }
 
-// await waits until both say that the leader is value.
-func (r *reader) await(t *testing.T, value string) {
+// await waits until both have the value.
+func (r *reader) await(t *testing.T, what string, value func(string) bool) {
 	t.Helper()
-	r.until(t, "the leader is "+value, func(key, folder watcher.Answer) error {
-		if text(key) != value {
+	r.until(t, "the value is "+what, func(key, folder watcher.Answer) error {
+		if key.Presence != watcher.Present || !value(text(key)) {
 			return fmt.Errorf("the key is %v %q, error %w", key.Presence, text(key), key.Err)
 		}
 		pairs, _ := folder.Value.([]watcher.Pair)
 		for _, p := range pairs {
-			if p.Key == "leader" && p.Value == value {
+			if p.Path == r.key.Path && value(p.Value) {
 				return nil
 			}
 		}
