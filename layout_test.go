@@ -24,6 +24,7 @@ var mayImport = map[string]string{
 	"watcher/zookeeper":   "watcher internal/dial internal/login internal/hint",
 	"watcher/patroni":     "watcher watcher/poll internal/dial internal/login internal/hint",
 	"watcher/poll":        "",
+	"watcher/repmgr":      "watcher watcher/poll internal/dial internal/login internal/hint",
 	"watcher/watchertest": "watcher",
 	"render":              "watcher render/funcs internal/hint internal/explain",
 	"render/funcs":        "watcher watcher/cluster internal/hint",

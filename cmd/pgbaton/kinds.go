@@ -15,6 +15,7 @@ import (
 	"github.com/pgbaton/pgbaton/watcher/etcd"
 	"github.com/pgbaton/pgbaton/watcher/file"
 	"github.com/pgbaton/pgbaton/watcher/patroni"
+	"github.com/pgbaton/pgbaton/watcher/repmgr"
 	"github.com/pgbaton/pgbaton/watcher/zookeeper"
 )
 
@@ -27,12 +28,14 @@ func kinds() config.Kinds {
 			"etcd":      func() config.StoreSettings { return &etcd.Config{} },
 			"zookeeper": func() config.StoreSettings { return &zookeeper.Config{} },
 			"file":      func() config.StoreSettings { return &file.Config{} },
+			"repmgr":    func() config.StoreSettings { return &repmgr.Config{} },
 			"patroni":   func() config.StoreSettings { return &patroni.Config{} },
 		},
 		Clusters: map[string]func() cluster.Settings{
 			"patroni": func() cluster.Settings { return &cluster.Patroni{} },
 			"stolon":  func() cluster.Settings { return &cluster.Stolon{} },
 			"key":     func() cluster.Settings { return &cluster.Key{} },
+			"repmgr":  func() cluster.Settings { return &cluster.Repmgr{} },
 		},
 		Daemons: map[string]func() config.Daemon{
 			"pgbouncer":  func() config.Daemon { return &pgbouncer.Config{} },

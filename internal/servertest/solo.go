@@ -21,6 +21,7 @@ type Postgres struct {
 	Addr string // where it listens beside loopback, and trusts everyone; "" is nowhere
 
 	data string
+	more []string // further settings
 	proc *Process // nil while it does not run
 }
 
@@ -64,10 +65,11 @@ func (s *Postgres) Start(t testing.TB, recovery bool) {
 		asPostgres(t, "sh", "-c", "echo host all all all trust >>"+filepath.Join(s.data, "pg_hba.conf"))
 	}
 	cmd := exec.Command(filepath.Join(postgresBin(t), "postgres"), "-D", s.data, "-p", fmt.Sprint(s.Port))
-	for _, setting := range []string{
+	settings := []string{
 		"listen_addresses=" + addresses, "unix_socket_directories=", "fsync=off", "full_page_writes=off", "max_connections=60",
 		"shared_buffers=8MB", "restart_after_crash=off", "log_min_messages=fatal",
-	} {
+	}
+	for _, setting := range append(settings, s.more...) {
 		cmd.Args = append(cmd.Args, "-c", setting)
 	}
 	cmd.Dir, cmd.Env = "/tmp", postgresEnv()
@@ -132,12 +134,17 @@ func (s *Postgres) Promote(t testing.TB) {
 func (s *Postgres) Runs() bool { return s.proc != nil }
 
 // Stop ends the server as pg_ctl's immediate mode does: the next start recovers.
-func (s *Postgres) Stop() {
+func (s *Postgres) Stop() { s.stop(syscall.SIGQUIT) }
+
+// Shutdown ends the server as pg_ctl's fast mode does, in good order.
+func (s *Postgres) Shutdown() { s.stop(syscall.SIGINT) }
+
+func (s *Postgres) stop(how syscall.Signal) {
 	if s.proc == nil {
 		return
 	}
 	s.Thaw()
-	_ = s.proc.Cmd.Process.Signal(syscall.SIGQUIT)
+	_ = s.proc.Cmd.Process.Signal(how)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_ = s.proc.Wait(ctx)
