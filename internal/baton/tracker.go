@@ -32,7 +32,13 @@ type Definition struct {
 
 // where is where its keys are, in a word: what was known of another place is not
 // known of this one.
-func (d Definition) where() string { return d.Source.Queries(nil)[0].Path }
+func (d Definition) where() string {
+	q := d.Source.Queries(nil)[0]
+	if q.Store == watcher.Catalog {
+		return q.Path
+	}
+	return q.Store + ":" + q.Path
+}
 
 // Tracker answers Cluster queries.
 type Tracker struct {
