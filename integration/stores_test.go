@@ -48,25 +48,42 @@ func TestEveryStore(t *testing.T) {
 // TestTwoStores: templates read from both, and one that is away holds up nothing of the
 // other. What was captured of both is one state file.
 func TestTwoStores(t *testing.T) {
-	consul, etcd := servertest.Consul(t), servertest.Etcd(t, 1)
+	consul := servertest.Consul(t)
+	for name, start := range map[string]func(t *testing.T) mortal{
+		"etcd":      func(t *testing.T) mortal { return servertest.Etcd(t, 1) },
+		"zookeeper": func(t *testing.T) mortal { return servertest.ZooKeeper(t, 1) },
+	} {
+		t.Run(name, func(t *testing.T) { besideConsul(t, consul, name, start(t)) })
+	}
+}
+
+// mortal is a store that can be ended, and started again.
+type mortal interface {
+	servertest.DCS
+	Kill()
+	Launch(t testing.TB)
+}
+
+func besideConsul(t *testing.T, consul *servertest.ConsulServer, name string, other mortal) {
+	t.Helper()
 	dir := servertest.PostgresDir(t)
 	out := func(name string) string { return filepath.Join(dir, name) }
-	config := consul.Block() + etcd.Block() + fmt.Sprintf(`
+	config := consul.Block() + other.Block() + fmt.Sprintf(`
 target "exec" "first" {
   template {
     contents    = "{{ key `+"`app/limit`"+` }}"
-    destination = %q
+    destination = %[1]q
   }
   command = ["true"]
 }
 target "exec" "second" {
   template {
-    contents    = "{{ range ls `+"`/app?store=etcd`"+` }}{{ .Key }}={{ .Value }} {{ end }}{{ range tree `+"`/app?store=etcd`"+` }}{{ .Key }} {{ end }}{{ keyOrDefault `+"`/app/limit?store=etcd`"+` `+"`none`"+` }}"
-    destination = %q
+    contents    = "{{ range ls `+"`/app?store=%[2]s`"+` }}{{ .Key }}={{ .Value }} {{ end }}{{ range tree `+"`/app?store=%[2]s`"+` }}{{ .Key }} {{ end }}{{ keyOrDefault `+"`/app/limit?store=%[2]s`"+` `+"`none`"+` }}"
+    destination = %[3]q
   }
   command = ["true"]
 }
-`, out("first"), out("second"))
+`, out("first"), name, out("second"))
 	has := func(name, want string) {
 		t.Helper()
 		servertest.Eventually(t, name+" is "+want, func() error {
@@ -78,25 +95,25 @@ target "exec" "second" {
 		})
 	}
 	consul.Put(t, "app/limit", "1")
-	etcd.Put(t, "/app/limit", "2")
-	etcd.Put(t, "/app/deep/er", "3")
+	other.Put(t, "/app/limit", "2")
+	other.Put(t, "/app/deep/er", "3")
 	daemon := startDaemon(t, dir, config, out("first"))
 	has("first", "1")
 	has("second", "limit=2 deep/er limit 2")
 
-	etcd.Servers[0].Kill()
-	servertest.Eventually(t, "it says that etcd is away", func() error { return logged(daemon, "store does not answer") })
+	other.Kill()
+	servertest.Eventually(t, "it says that the other is away", func() error { return logged(daemon, "store does not answer") })
 	for _, limit := range []string{"10", "11"} {
 		consul.Put(t, "app/limit", limit)
 		has("first", limit)
 	}
 	has("second", "limit=2 deep/er limit 2")
 	status := verb(t, dir, 1, "status", "-config", filepath.Join(dir, "pgbaton.hcl"))
-	if !strings.Contains(status, "etcd") || !strings.Contains(status, "stale") {
-		t.Errorf("status says nothing of etcd:\n%s", status)
+	if !strings.Contains(status, name) || !strings.Contains(status, "stale") {
+		t.Errorf("status says nothing of %s:\n%s", name, status)
 	}
-	etcd.Launch(t)
-	etcd.Put(t, "/app/limit", "20")
+	other.Launch(t)
+	other.Put(t, "/app/limit", "20")
 	has("second", "limit=20 deep/er limit 20")
 	has("first", "11")
 
