@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/explain"
@@ -28,6 +29,8 @@ func main() {
 	if err := proc.NoCore(); err != nil {
 		_, _ = fmt.Fprintf(os.Stderr, "pgbaton: %v\n", err) // no reason to leave traffic where it is
 	}
+	// What gRPC has to say of etcd comes as errors too; its own log would stand in the middle of ours.
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	os.Exit(run(context.Background(), os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
 

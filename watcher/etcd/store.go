@@ -71,7 +71,8 @@ func (s *Store) connected(ctx context.Context) (*clientv3.Client, error) {
 	}
 	s.client, err = clientv3.New(clientv3.Config{
 		Endpoints: s.endpoints, TLS: s.tls, Username: s.user, Password: password,
-		DialTimeout: connect, DialKeepAliveTime: askAfter, DialKeepAliveTimeout: answersWithin, PermitWithoutStream: true,
+		// Not without a stream: a server takes that for an attack, and ends the connection.
+		DialTimeout: connect, DialKeepAliveTime: askAfter, DialKeepAliveTimeout: answersWithin,
 		Logger: zap.NewNop(), // what it has to say comes as errors too
 		// One more, for a token that has expired. Else it is the watcher that tries again.
 		MaxUnaryRetries: 2,

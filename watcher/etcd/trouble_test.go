@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
 	"github.com/pgbaton/pgbaton/internal/servertest"
@@ -222,4 +225,51 @@ func TestCertificatesExpire(t *testing.T) {
 	a.Issue(t, "server", good)
 	c.Servers[0].Launch(t)
 	servertest.Eventually(t, "the server has another certificate", func() error { return answers(store) })
+}
+
+// complaints are what gRPC takes for errors and has nobody to tell.
+var complaints safeBuffer
+
+type safeBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func TestMain(m *testing.M) {
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, &complaints))
+	os.Exit(m.Run())
+}
+
+// TestIdleServersAreLeftInPeace: of several servers one is watched, and the connections to
+// the others are idle. A server that is asked whether it lives, for no reason, ends them at
+// the third time: after half a minute.
+func TestIdleServersAreLeftInPeace(t *testing.T) {
+	c := servertest.Etcd(t, 3)
+	var endpoints []string
+	for _, s := range c.Servers {
+		endpoints = append(endpoints, s.Addr)
+	}
+	c.Put(t, "k", "one")
+	f := watchertest.Feed(t, open(t, &etcd.Config{}, endpoints...), watcher.Query{Kind: watcher.Key, Path: "k"})
+	watchertest.Next(t, f)
+	ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
+	defer cancel()
+	if a, err := f.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("in half a minute without a change: %+v, %v", a, err)
+	}
+	if text := complaints.String(); strings.Contains(text, "too_many_pings") {
+		t.Errorf("a server was asked too often: %s", text)
+	}
 }
