@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/pgbaton/pgbaton/internal/explain"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
@@ -92,11 +92,11 @@ func (l *loader) cluster(b clusterBlock) Cluster {
 	dir := folder(b.Range)
 	if b.API != nil {
 		c.API = *b.API
-		beside(dir, &c.API.PasswordFile, &c.API.CAFile, &c.API.CertFile, &c.API.KeyFile)
+		login.Beside(dir, &c.API.PasswordFile, &c.API.CAFile, &c.API.CertFile, &c.API.KeyFile)
 	}
 	if b.SQL != nil {
 		c.SQL = *b.SQL
-		beside(dir, &c.SQL.PasswordFile, &c.SQL.CAFile, &c.SQL.CertFile, &c.SQL.KeyFile)
+		login.Beside(dir, &c.SQL.PasswordFile, &c.SQL.CAFile, &c.SQL.CertFile, &c.SQL.KeyFile)
 	}
 	return c
 }
@@ -156,13 +156,4 @@ func (l *loader) unknown(at hcl.Range, format, word string, known []string) {
 		advice = fmt.Sprintf("did you mean %q?", near)
 	}
 	l.fault(explain.ConfigUnknown, at, advice, format, word)
-}
-
-// beside makes relative paths begin at dir.
-func beside(dir string, paths ...*string) {
-	for _, p := range paths {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
 }

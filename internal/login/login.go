@@ -5,7 +5,6 @@ package login
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -38,24 +37,33 @@ type TLS struct {
 	KeyFile    string // its key; "" is CertFile
 	ServerName string // whom the server's certificate has to name; "" is its address
 	Insecure   bool   // believe any server
+
+	settings settings // what errors call them
 }
+
+// settings are what a config calls the files of a TLS.
+type settings struct{ ca, cert, key string }
 
 // Config returns it as Go has it. What can't be read now is an error; our own
 // certificate is read again at each handshake, for certificates are renewed.
 func (c TLS) Config() (*tls.Config, error) {
+	called := c.settings
+	if called == (settings{}) {
+		called = settings{"ca_file", "cert_file", "key_file"}
+	}
 	t := &tls.Config{InsecureSkipVerify: c.Insecure, ServerName: c.ServerName, MinVersion: tls.VersionTLS12} //nolint:gosec // the operator's choice
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("read ca_file: %w", err), "pgbaton's user has to be able to read it")
+			return nil, hint.Wrap(fmt.Errorf("read %s: %w", called.ca, err), "pgbaton's user has to be able to read it")
 		}
 		t.RootCAs = x509.NewCertPool()
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read ca_file: %s holds no certificate in PEM form", c.CAFile)
+			return nil, fmt.Errorf("read %s: %s holds no certificate in PEM form", called.ca, c.CAFile)
 		}
 	}
 	if c.CertFile == "" && c.KeyFile != "" {
-		return nil, errors.New("read key_file: there is no cert_file beside it")
+		return nil, fmt.Errorf("read %s: there is no %s beside it", called.key, called.cert)
 	}
 	if c.CertFile != "" {
 		key := c.KeyFile
@@ -67,7 +75,7 @@ func (c TLS) Config() (*tls.Config, error) {
 			return &pair, err
 		}
 		if _, err := load(); err != nil {
-			return nil, fmt.Errorf("read cert_file: %w", err)
+			return nil, fmt.Errorf("read %s: %w", called.cert, err)
 		}
 		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	}

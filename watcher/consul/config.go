@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/dial"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/watcher"
 )
 
@@ -134,11 +134,7 @@ func (c *Config) Resolve(dir string) {
 	if c.SSL != nil {
 		paths = append(paths, &c.SSL.Cert, &c.SSL.Key, &c.SSL.CACert, &c.SSL.CAPath)
 	}
-	for _, p := range paths {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
+	login.Beside(dir, paths...)
 }
 
 // Open returns a store for c. It connects to nothing yet.

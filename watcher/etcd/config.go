@@ -5,7 +5,6 @@ package etcd
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,33 +15,16 @@ import (
 
 // Config is the etcd block.
 type Config struct {
-	Endpoints    []string `hcl:"endpoints,optional" default:"[\"127.0.0.1:2379\"]"` // host:port or http(s)://host:port each; any that answers will do
-	User         string   `hcl:"user,optional" default:"none"`
-	Password     string   `hcl:"password,optional" default:"none"`
-	PasswordFile string   `hcl:"password_file,optional" default:"none"` // its first line, read at each login
-	SSL          *SSL     `hcl:"ssl,block"`                             // nil is plain, unless an endpoint says https
-}
-
-// SSL is the TLS of the connections.
-type SSL struct {
-	CACert     string `hcl:"ca_cert,optional" default:"the system's"`
-	Cert       string `hcl:"cert,optional" default:"none"` // read again at each connection
-	Key        string `hcl:"key,optional" default:"cert"`
-	ServerName string `hcl:"server_name,optional" default:"from the endpoint"`
-	Verify     *bool  `hcl:"verify,optional" default:"true"` // nil is true
+	Endpoints    []string   `hcl:"endpoints,optional" default:"[\"127.0.0.1:2379\"]"` // host:port or http(s)://host:port each; any that answers will do
+	User         string     `hcl:"user,optional" default:"none"`
+	Password     string     `hcl:"password,optional" default:"none"`
+	PasswordFile string     `hcl:"password_file,optional" default:"none"` // its first line, read at each login
+	SSL          *login.SSL `hcl:"ssl,block"`                             // nil is plain, unless an endpoint says https
 }
 
 // Resolve makes relative paths begin at dir.
 func (c *Config) Resolve(dir string) {
-	paths := []*string{&c.PasswordFile}
-	if c.SSL != nil {
-		paths = append(paths, &c.SSL.CACert, &c.SSL.Cert, &c.SSL.Key)
-	}
-	for _, p := range paths {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
+	login.Beside(dir, append(c.SSL.Paths(), &c.PasswordFile)...)
 }
 
 // Open returns a store for c. It connects to nothing yet.
@@ -71,12 +53,8 @@ func (c *Config) Open() (watcher.Store, error) {
 	if !secure {
 		return s, nil
 	}
-	files := login.TLS{}
-	if ssl := c.SSL; ssl != nil {
-		files = login.TLS{CAFile: ssl.CACert, CertFile: ssl.Cert, KeyFile: ssl.Key, ServerName: ssl.ServerName, Insecure: ssl.Verify != nil && !*ssl.Verify}
-	}
 	var err error
-	if s.tls, err = files.Config(); err != nil {
+	if s.tls, err = c.SSL.Config(); err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
 	for i, e := range s.endpoints {

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/grpclog"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/internal/servertest"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/etcd"
@@ -196,7 +197,7 @@ func TestCertificatesExpire(t *testing.T) {
 	a.Issue(t, "server", good)
 	a.Issue(t, "client", expired)
 	c := servertest.Etcd(t, 1, "--cert-file="+a.Path("server.pem"), "--key-file="+a.Path("server-key.pem"), "--trusted-ca-file="+a.Path("ca.pem"), "--client-cert-auth")
-	ssl := &etcd.SSL{CACert: a.Path("ca.pem"), Cert: a.Path("client.pem"), Key: a.Path("client-key.pem")}
+	ssl := &login.SSL{CACert: a.Path("ca.pem"), Cert: a.Path("client.pem"), Key: a.Path("client-key.pem")}
 	q := watcher.Query{Kind: watcher.Key, Path: "k"}
 	answers := func(s watcher.Store) error {
 		_, err := s.Fetch(t.Context(), q, 0)
@@ -209,7 +210,7 @@ func TestCertificatesExpire(t *testing.T) {
 	a.Issue(t, "client", good)
 	servertest.Eventually(t, "another certificate of ours is taken", func() error { return answers(store) })
 
-	if err := answers(open(t, &etcd.Config{SSL: &etcd.SSL{Cert: ssl.Cert, Key: ssl.Key}}, c.Servers[0].Addr)); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+	if err := answers(open(t, &etcd.Config{SSL: &login.SSL{Cert: ssl.Cert, Key: ssl.Key}}, c.Servers[0].Addr)); err == nil || !strings.Contains(err.Error(), "unknown authority") {
 		t.Errorf("a server of an authority that is not known: %v", err)
 	}
 	c.Kill()

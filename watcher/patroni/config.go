@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,33 +25,16 @@ import (
 
 // Config is the patroni block.
 type Config struct {
-	Members      []string `hcl:"members"`                               // host:port or http(s)://host:port of REST servers; those that they name are asked too
-	Interval     string   `hcl:"interval,optional" default:"\"1s\""`    // between two rounds while all is well
-	User         string   `hcl:"user,optional" default:"none"`          // of basic authentication
-	PasswordFile string   `hcl:"password_file,optional" default:"none"` // its first line, read at each request
-	SSL          *SSL     `hcl:"ssl,block"`                             // nil is plain, unless a member's address says https
-}
-
-// SSL is the TLS of the connections.
-type SSL struct {
-	CACert     string `hcl:"ca_cert,optional" default:"the system's"`
-	Cert       string `hcl:"cert,optional" default:"none"` // read again at each connection
-	Key        string `hcl:"key,optional" default:"cert"`
-	ServerName string `hcl:"server_name,optional" default:"from the address"`
-	Verify     *bool  `hcl:"verify,optional" default:"true"` // nil is true
+	Members      []string   `hcl:"members"`                               // host:port or http(s)://host:port of REST servers; those that they name are asked too
+	Interval     string     `hcl:"interval,optional" default:"\"1s\""`    // between two rounds while all is well
+	User         string     `hcl:"user,optional" default:"none"`          // of basic authentication
+	PasswordFile string     `hcl:"password_file,optional" default:"none"` // its first line, read at each request
+	SSL          *login.SSL `hcl:"ssl,block"`                             // nil is plain, unless a member's address says https
 }
 
 // Resolve makes relative paths begin at dir.
 func (c *Config) Resolve(dir string) {
-	paths := []*string{&c.PasswordFile}
-	if c.SSL != nil {
-		paths = append(paths, &c.SSL.CACert, &c.SSL.Cert, &c.SSL.Key)
-	}
-	for _, p := range paths {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
+	login.Beside(dir, append(c.SSL.Paths(), &c.PasswordFile)...)
 }
 
 // Bounds of the interval: Patroni's server is Python, and a cluster is not to be left
@@ -64,12 +46,9 @@ const (
 
 // Open returns a store for c. It asks nobody yet.
 func (c *Config) Open() (watcher.Store, error) {
-	interval := time.Second
-	if c.Interval != "" {
-		var err error
-		if interval, err = time.ParseDuration(c.Interval); err != nil || interval < shortest || interval > longest {
-			return nil, hint.Wrap(fmt.Errorf("patroni: interval %q is no time from %v to %v", c.Interval, shortest, longest), `write it as "1s"`)
-		}
+	interval, err := poll.Interval("patroni", c.Interval, shortest, longest)
+	if err != nil {
+		return nil, err
 	}
 	if c.User == "" && c.PasswordFile != "" {
 		return nil, hint.Wrap(errors.New("patroni: there is a password_file and no user"), "set user in the patroni block")
@@ -78,11 +57,7 @@ func (c *Config) Open() (watcher.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := login.TLS{}
-	if ssl := c.SSL; ssl != nil {
-		files = login.TLS{CAFile: ssl.CACert, CertFile: ssl.Cert, KeyFile: ssl.Key, ServerName: ssl.ServerName, Insecure: ssl.Verify != nil && !*ssl.Verify}
-	}
-	tls, err := files.Config()
+	tls, err := c.SSL.Config()
 	if err != nil {
 		return nil, fmt.Errorf("patroni: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/faulttest"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/internal/servertest"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
@@ -290,7 +291,7 @@ func TestSecure(t *testing.T) {
 	}))
 	good := patroni.Config{
 		Members: addresses(c), User: "watcher", PasswordFile: servertest.File(t, filepath.Join(t.TempDir(), "password"), "secret\n", 0o600),
-		SSL: &patroni.SSL{CACert: a.Path("ca.pem"), Cert: a.Path("client.pem"), Key: a.Path("client-key.pem")},
+		SSL: &login.SSL{CACert: a.Path("ca.pem"), Cert: a.Path("client.pem"), Key: a.Path("client-key.pem")},
 	}
 	follow(t, open(t, good), c.Scope).until(t, "its leader is known", leads("pg1"))
 
@@ -302,10 +303,10 @@ func TestSecure(t *testing.T) {
 		}
 	}
 	stranger := good
-	stranger.SSL = &patroni.SSL{CACert: a.Path("ca.pem")}
+	stranger.SSL = &login.SSL{CACert: a.Path("ca.pem")}
 	refused("without a certificate", stranger, "tls")
 	unknown := good
-	unknown.SSL = &patroni.SSL{Cert: a.Path("client.pem"), Key: a.Path("client-key.pem")}
+	unknown.SSL = &login.SSL{Cert: a.Path("client.pem"), Key: a.Path("client-key.pem")}
 	refused("an authority that nobody knows", unknown, "certificate")
 	refused("without TLS", patroni.Config{Members: []string{strings.Replace(c.Members[0].API(), "https", "http", 1)}}, "hangs up")
 }
@@ -373,10 +374,10 @@ func TestBadConfigs(t *testing.T) {
 		"an address in members is none":    {Members: []string{"ftp://10.0.0.1"}},
 		"address in members is none":       {Members: []string{"http://u:secret@10.0.0.1:8008"}},
 		"has http://10.0.0.1:8008 twice":   {Members: []string{"10.0.0.1:8008", "http://10.0.0.1:8008/"}},
-		"is plain http, though there is T": {Members: []string{"http://10.0.0.1:8008"}, SSL: &patroni.SSL{}},
+		"is plain http, though there is T": {Members: []string{"http://10.0.0.1:8008"}, SSL: &login.SSL{}},
 		`interval "1h" is no time from`:    {Members: []string{"10.0.0.1:8008"}, Interval: "1h"},
 		"a password_file and no user":      {Members: []string{"10.0.0.1:8008"}, PasswordFile: "x"},
-		"read ca_file":                     {Members: []string{"10.0.0.1:8008"}, SSL: &patroni.SSL{CACert: "/none"}},
+		"read ca_cert":                     {Members: []string{"10.0.0.1:8008"}, SSL: &login.SSL{CACert: "/none"}},
 	} {
 		if _, err := c.Open(); err == nil || !strings.Contains(err.Error(), want) || hint.Of(err) == "" || strings.Contains(err.Error(), "secret") {
 			t.Errorf("error %v, hint %q; want %q", err, hint.Of(err), want)

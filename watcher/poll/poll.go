@@ -4,9 +4,12 @@ package poll
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/pgbaton/pgbaton/internal/hint"
 )
 
 // Outcome is what one round of asking came to.
@@ -46,6 +49,18 @@ const (
 	// stay as it is for hours.
 	settle = time.Minute
 )
+
+// Interval reads how long is between two rounds, as a store's block has it; "" is a second.
+func Interval(store, text string, shortest, longest time.Duration) (time.Duration, error) {
+	if text == "" {
+		return time.Second, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < shortest || d > longest {
+		return 0, hint.Wrap(fmt.Errorf("%s: interval %q is no time from %v to %v", store, text, shortest, longest), `write it as "1s"`)
+	}
+	return d, nil
+}
 
 // New returns a poller that has asked nothing yet. ask is never called twice at the
 // same time. same says whether two values are one revision.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,11 +36,7 @@ type Config struct {
 
 // Resolve makes relative paths begin at dir.
 func (c *Config) Resolve(dir string) {
-	for _, p := range []*string{&c.PasswordFile, &c.CAFile, &c.CertFile, &c.KeyFile} {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
+	login.Beside(dir, &c.PasswordFile, &c.CAFile, &c.CertFile, &c.KeyFile)
 }
 
 // Bounds of the interval.
@@ -52,12 +47,9 @@ const (
 
 // Open returns a store for c. It asks nobody yet.
 func (c *Config) Open() (watcher.Store, error) {
-	interval := time.Second
-	if c.Interval != "" {
-		var err error
-		if interval, err = time.ParseDuration(c.Interval); err != nil || interval < shortest || interval > longest {
-			return nil, hint.Wrap(fmt.Errorf("repmgr: interval %q is no time from %v to %v", c.Interval, shortest, longest), `write it as "1s"`)
-		}
+	interval, err := poll.Interval("repmgr", c.Interval, shortest, longest)
+	if err != nil {
+		return nil, err
 	}
 	if len(c.Nodes) == 0 {
 		return nil, hint.Wrap(errors.New("repmgr: nodes is empty"), `name the servers, as nodes = ["10.0.0.1:5432", "10.0.0.2:5432"]`)

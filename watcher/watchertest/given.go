@@ -1,12 +1,9 @@
 package watchertest
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pgbaton/pgbaton/watcher"
 )
@@ -80,26 +77,5 @@ func givenPrefix(t *testing.T, g Given) {
 
 func givenCancelled(t *testing.T, g Given) {
 	q := watcher.Query{Kind: watcher.Key, Path: g.Key}
-	a := fetch(t, g.Store, q, 0)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		for {
-			b, err := g.Store.Fetch(ctx, q, a.Rev)
-			if err != nil {
-				ended <- err
-				return
-			}
-			a = b
-		}
-	}()
-	cancel()
-	select {
-	case err := <-ended:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("ended with %v, want the context's error", err)
-		}
-	case <-time.After(patience):
-		t.Fatal("the end of its context did not end the wait")
-	}
+	givesUp(t, g.Store, q, fetch(t, g.Store, q, 0))
 }

@@ -158,11 +158,17 @@ func cancelled(t *testing.T, h Harness) {
 	h.Put(t, "quiet", "x")
 	q := watcher.Query{Kind: watcher.Key, Path: "quiet"}
 	a := until(t, h.Store, q, fetch(t, h.Store, q, 0), func(a watcher.Answer) bool { return text(a) == "x" })
+	givesUp(t, h.Store, q, a)
+}
+
+// givesUp: the end of its context ends a wait for what comes after an answer.
+func givesUp(t *testing.T, s watcher.Store, q watcher.Query, a watcher.Answer) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
 		for {
-			b, err := h.Store.Fetch(ctx, q, a.Rev)
+			b, err := s.Fetch(ctx, q, a.Rev)
 			if err != nil {
 				ended <- err
 				return

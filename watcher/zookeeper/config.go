@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,34 +19,17 @@ import (
 
 // Config is the zookeeper block.
 type Config struct {
-	Hosts        []string `hcl:"hosts,optional" default:"[\"127.0.0.1:2181\"]"` // host or host:port each; any that answers will do
-	Chroot       string   `hcl:"chroot,optional" default:"none"`                // the znode that paths begin at
-	User         string   `hcl:"user,optional" default:"none"`                  // of digest ACLs
-	Password     string   `hcl:"password,optional" default:"none"`
-	PasswordFile string   `hcl:"password_file,optional" default:"none"` // its first line, read whenever something is begun to be read
-	SSL          *SSL     `hcl:"ssl,block"`                             // nil is plain
-}
-
-// SSL is the TLS of the connections.
-type SSL struct {
-	CACert     string `hcl:"ca_cert,optional" default:"the system's"`
-	Cert       string `hcl:"cert,optional" default:"none"` // read again at each connection
-	Key        string `hcl:"key,optional" default:"cert"`
-	ServerName string `hcl:"server_name,optional" default:"from the host"`
-	Verify     *bool  `hcl:"verify,optional" default:"true"` // nil is true
+	Hosts        []string   `hcl:"hosts,optional" default:"[\"127.0.0.1:2181\"]"` // host or host:port each; any that answers will do
+	Chroot       string     `hcl:"chroot,optional" default:"none"`                // the znode that paths begin at
+	User         string     `hcl:"user,optional" default:"none"`                  // of digest ACLs
+	Password     string     `hcl:"password,optional" default:"none"`
+	PasswordFile string     `hcl:"password_file,optional" default:"none"` // its first line, read whenever something is begun to be read
+	SSL          *login.SSL `hcl:"ssl,block"`                             // nil is plain
 }
 
 // Resolve makes relative paths begin at dir.
 func (c *Config) Resolve(dir string) {
-	paths := []*string{&c.PasswordFile}
-	if c.SSL != nil {
-		paths = append(paths, &c.SSL.CACert, &c.SSL.Cert, &c.SSL.Key)
-	}
-	for _, p := range paths {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
+	login.Beside(dir, append(c.SSL.Paths(), &c.PasswordFile)...)
 }
 
 // Open returns a store for c. It connects to nothing yet.
@@ -76,10 +58,9 @@ func (c *Config) Open() (watcher.Store, error) {
 	if c.PasswordFile != "" {
 		s.password = func() (string, error) { return login.Password(c.PasswordFile) }
 	}
-	if ssl := c.SSL; ssl != nil {
-		files := login.TLS{CAFile: ssl.CACert, CertFile: ssl.Cert, KeyFile: ssl.Key, ServerName: ssl.ServerName, Insecure: ssl.Verify != nil && !*ssl.Verify}
+	if c.SSL != nil {
 		var err error
-		if s.tls, err = files.Config(); err != nil {
+		if s.tls, err = c.SSL.Config(); err != nil {
 			return nil, fmt.Errorf("zookeeper: %w", err)
 		}
 	}

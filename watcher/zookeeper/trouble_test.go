@@ -21,6 +21,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/faulttest"
 	"github.com/pgbaton/pgbaton/internal/hint"
+	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/internal/servertest"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/watchertest"
@@ -327,7 +328,7 @@ func TestTLS(t *testing.T) {
 		"secureClientPortAddress=127.0.0.1", "ssl.keyStore.location="+keys, "ssl.trustStore.location="+a.Path("ca.pem"), "ssl.clientAuth=need")
 	c.Put(t, "k", "one")
 	at := fmt.Sprintf("127.0.0.1:%d", port)
-	ssl := &zookeeper.SSL{CACert: a.Path("ca.pem"), Cert: a.Path("client.pem"), Key: a.Path("client-key.pem")}
+	ssl := &login.SSL{CACert: a.Path("ca.pem"), Cert: a.Path("client.pem"), Key: a.Path("client-key.pem")}
 	store := open(t, &zookeeper.Config{SSL: ssl}, at)
 	refused := func(s watcher.Store, want string) {
 		t.Helper()
@@ -338,7 +339,7 @@ func TestTLS(t *testing.T) {
 	refused(store, "unknown certificate") // as Java calls one that has expired
 	a.Issue(t, "client", time.Now().Add(time.Hour))
 	servertest.Eventually(t, "another certificate of ours is taken", says(t, store, "k", "one"))
-	refused(open(t, &zookeeper.Config{SSL: &zookeeper.SSL{Cert: ssl.Cert, Key: ssl.Key}}, at), "unknown authority")
+	refused(open(t, &zookeeper.Config{SSL: &login.SSL{Cert: ssl.Cert, Key: ssl.Key}}, at), "unknown authority")
 	refused(open(t, &zookeeper.Config{SSL: ssl}, c.Servers[0].Addr), "no session")
 	refused(open(t, &zookeeper.Config{}, at), "no session")
 }
