@@ -107,14 +107,16 @@ func (o *observer) watchServer(ctx context.Context, m *servertest.PatroniMember,
 
 // saw decides whether there is a new primary: a server that left recovery, or
 // the present one, restarted. An old one that comes back to its senses and has
-// not heard the news is none.
+// not heard the news is none, unless the present one has made way for it: Patroni
+// 3.0 on etcd, when it wakes up, writes its name over the leader key of another.
 func (o *observer) saw(m *servertest.PatroniMember, recovery bool, start string, leads bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	promoted := o.known[m]
 	o.known[m] = recovery
 	restarted := o.now != nil && o.now.member == m && o.now.start != start
-	if recovery || !promoted && !restarted && !leads {
+	again := o.now != nil && o.now.member != m && o.known[o.now.member]
+	if recovery || !promoted && !restarted && !again && !leads {
 		return
 	}
 	next := &primary{member: m, start: start, at: time.Now(), gone: make(chan struct{})}

@@ -28,9 +28,14 @@ type feed struct {
 	rev     uint64
 
 	mu      sync.Mutex
-	stale   map[string]look // by path
-	stirred chan struct{}   // one slot: stale has something
+	stale   map[string]look     // by path
+	stirred chan struct{}       // one slot: stale has something
+	awaited map[string]struct{} // paths of those that went, and are told of when they are back
 }
+
+// atMost is how many znodes one feed awaits: a watch on what never comes back stays until
+// its session ends.
+const atMost = 16
 
 // look is what of a znode is to be read.
 type look struct{ data, kids bool }
@@ -56,7 +61,7 @@ func newFeed(s *Store, q watcher.Query) *feed {
 	if root != "/" && path == "" {
 		root = strings.TrimSuffix(root, "/")
 	}
-	f := &feed{store: s, query: q, root: root, tree: tree{}, stirred: make(chan struct{}, 1)}
+	f := &feed{store: s, query: q, root: root, tree: tree{}, stirred: make(chan struct{}, 1), awaited: map[string]struct{}{}}
 	f.stale = map[string]look{root: f.whole()}
 	return f
 }
@@ -200,7 +205,7 @@ func (f *feed) seeOne(ctx context.Context, at *sight) (err error) {
 		if !errors.Is(err, zk.ErrNoNode) {
 			return err
 		}
-		if at.path == f.root {
+		if at.path == f.root || f.awaits(at.path) {
 			there, err := f.session.exists(ctx, at.path)
 			if err != nil {
 				return err
@@ -221,6 +226,22 @@ func (f *feed) seeOne(ctx context.Context, at *sight) (err error) {
 		return nil
 	}
 	return err
+}
+
+// awaits says whether a znode that is gone is told of when it is back, and so read at once.
+// That its folder has another name in it would be told too, but is one question more: and
+// the next leader's key has the name of the last one's.
+func (f *feed) awaits(path string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, is := f.awaited[path]; is {
+		return true
+	}
+	if n := f.tree[path]; n == nil || !isEphemeral(n.stat) || len(f.awaited) >= atMost {
+		return false
+	}
+	f.awaited[path] = struct{}{}
+	return true
 }
 
 func (f *feed) answer() watcher.Answer {
