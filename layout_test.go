@@ -45,7 +45,7 @@ var mayImport = map[string]string{
 	"internal/control":    "internal/status internal/history internal/state internal/hint internal/explain",
 	"internal/history":    "internal/state internal/hint",
 	"internal/metrics":    "internal/status internal/history",
-	"internal/config":     "watcher watcher/cluster render reload internal/login internal/secret internal/hint internal/explain",
+	"internal/config":     "watcher watcher/cluster render reload internal/login internal/probe internal/secret internal/hint internal/explain",
 	"internal/setup":      "reload/pgbouncer reload/haproxy reload/keepalived templates internal/secret internal/hint internal/explain",
 	"cmd/pgbaton":         "*",
 	"internal/faulttest":  "",

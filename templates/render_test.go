@@ -94,6 +94,7 @@ type fixture struct {
 	state               []byte
 	keys                map[string]file.Value // in the place of those of state, if set
 	vars                map[string]any
+	unfit               map[string][]string // probes that fail, by the member's name; nil has no probes
 }
 
 func (f fixture) golden() string { return filepath.Join(f.dir, "golden") }
@@ -122,6 +123,9 @@ func fixtures(t *testing.T) []fixture {
 			f := fixture{name: name + "/" + c.Name(), template: name, dir: filepath.Join("testdata", name, c.Name())}
 			f.state = optional(t, filepath.Join(f.dir, "state.yaml"))
 			if err := yaml.Unmarshal(optional(t, filepath.Join(f.dir, "vars.yaml")), &f.vars); err != nil {
+				t.Fatalf("%s: %v", f.dir, err)
+			}
+			if err := yaml.Unmarshal(optional(t, filepath.Join(f.dir, "unfit.yaml")), &f.unfit); err != nil {
 				t.Fatalf("%s: %v", f.dir, err)
 			}
 			all = append(all, f)
@@ -215,6 +219,10 @@ func (f fixture) attempt(t *testing.T, vars map[string]any) render.Result {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if b, is := answer.Value.(cluster.Baton); is && f.unfit != nil {
+				b.Health = f.health(b)
+				answer.Value = b
+			}
 			snapshot[q] = answer
 		}
 		if len(snapshot) == known {
@@ -223,6 +231,20 @@ func (f fixture) attempt(t *testing.T, vars map[string]any) render.Result {
 	}
 	t.Fatal("not complete after 10 passes")
 	return render.Result{}
+}
+
+// health is what probes "sql" and "lag" would say of each member.
+func (f fixture) health(b cluster.Baton) map[string]cluster.Health {
+	all := map[string]cluster.Health{}
+	for _, m := range b.Seen.Members {
+		var h cluster.Health
+		for _, kind := range []cluster.ProbeKind{cluster.ProbeSQL, cluster.ProbeLag} {
+			fit := !slices.Contains(f.unfit[m.Name], string(kind))
+			h.Checks = append(h.Checks, cluster.Check{Name: string(kind), Kind: kind, Healthy: fit, Since: time.Unix(1, 0)})
+		}
+		all[m.Name] = h
+	}
+	return all
 }
 
 // shelf is a store that never changes.

@@ -180,7 +180,7 @@ func TestHostileMembers(t *testing.T) {
 		f := fixture{template: "haproxy.cfg", state: []byte(oneMember("10.0.0.1:5432") +
 			member(`a b\n bind :1`, "10.0.0.2:5432", "http://10.0.0.2:8008/", "replica"))}
 		result := f.execute(t, nil)
-		if want := "\n    server a_b__bind__1 10.0.0.2:5432 check port 8008\n"; !strings.Contains(string(result.Content), want) {
+		if want := "\n    server a_b__bind__1 10.0.0.2:5432 weight 100 check port 8008\n"; !strings.Contains(string(result.Content), want) {
 			t.Errorf("error %v, want %q in:\n%s", result.Err, want, result.Content)
 		}
 	})
@@ -189,7 +189,7 @@ func TestHostileMembers(t *testing.T) {
 		f := fixture{template: "haproxy.cfg", state: []byte(oneMember("10.0.0.1:5432") +
 			member("pg2", "10.0.0.2:5432", "http://[fe80::1%25eth0 disabled]:9009/", "replica"))}
 		result := f.execute(t, nil)
-		if !regexp.MustCompile(`\n    server pg2 10\.0\.0\.2:5432 check port (9009|8008)\n`).Match(result.Content) {
+		if !regexp.MustCompile(`\n    server pg2 10\.0\.0\.2:5432 weight 100 check port (9009|8008)\n`).Match(result.Content) {
 			t.Errorf("error %v:\n%s", result.Err, result.Content)
 		}
 	})

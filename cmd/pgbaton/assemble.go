@@ -141,8 +141,9 @@ func (a *assembly) definition(c config.Cluster, daemon, holds bool) (baton.Defin
 	source, err := c.Settings.Source(place)
 	return baton.Definition{
 		Name: c.Name, Source: source, Policy: cluster.Policy{Confirm: c.Confirm, EarlyHold: c.EarlyHold},
-		Ask:   probe.Config{API: probe.API(c.API), SQL: probe.SQL(c.SQL)},
-		Pulse: daemon && holds, Rehearse: daemon,
+		Ask:    probe.Config{API: probe.API(c.API), SQL: probe.SQL(c.SQL)},
+		Probes: c.Probes,
+		Pulse:  daemon && holds, Rehearse: daemon,
 	}, err
 }
 

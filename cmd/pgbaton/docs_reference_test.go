@@ -76,7 +76,7 @@ func settings(t *testing.T) map[string][]setting {
 	}
 	// The common blocks are internal/config's own: they are read from its source.
 	headings := map[string]string{
-		"top": "Top level", "storeBlock": "any store", "clusterBlock": "cluster", "targetBlock": "target", "MemberAPI": "cluster: api", "MemberSQL": "cluster: sql", "looseBlock": "template", "delimitersBlock": "default_delimiters",
+		"top": "Top level", "storeBlock": "any store", "clusterBlock": "cluster", "targetBlock": "target", "MemberAPI": "cluster: api", "MemberSQL": "cluster: sql", "probeBlock": "cluster: probe", "looseBlock": "template", "delimitersBlock": "default_delimiters",
 		"execBlock": "exec", "envBlock": "exec: env", "syslogBlock": "syslog", "logFileBlock": "log_file", "deduplicateBlock": "deduplicate", "statusBlock": "status",
 	}
 	paths, err := filepath.Glob("../../internal/config/*.go")

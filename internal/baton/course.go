@@ -28,6 +28,7 @@ type course struct {
 
 	// The rest is written by run alone, under mu.
 	mu      sync.Mutex
+	health  *health // nil until it runs
 	baton   cluster.Baton
 	answer  watcher.Answer // its Rev is 0 until there is something to say
 	changed chan struct{}  // closed when answer is another
@@ -38,23 +39,41 @@ func (c *course) run(ctx context.Context, sub *watcher.Subscription) {
 	defer sub.Close()
 	looks := newLooks(ctx, c.prober)
 	defer looks.stop()
+	health := newHealth(ctx, c.prober, c.def.Probes, c.log)
+	defer health.stop()
+	c.mu.Lock()
+	c.health = health
+	c.mu.Unlock()
 
 	var seen cluster.Cluster
 	var change uint64 // of the keys that seen was decoded from
-	known, asked := false, false
+	known, asked, settled := false, false, false
 	for {
 		snapshot := c.read(sub)
 		keys := sum(snapshot)
+		news := false
 		if keys.Presence != watcher.Unknown && (keys.Change != change || !known) {
 			seen = c.def.Source.Decode(seen, snapshot)
 			seen.Name = c.def.Name
-			change = keys.Change
+			change, news = keys.Change, true
 		}
 		now := time.Now()
 		prev, next := c.baton, c.baton
+		var answers time.Time // when the members have had time to say how they are
 		if keys.Presence != watcher.Unknown {
 			next = cluster.Next(prev, seen, c.def.Policy, looks.evidence(), now)
+			health.adjust(next, news, now)
+			next.Health = health.verdicts(now)
+			if answers = health.pending(now); next.Phase != cluster.Steady || settled {
+				answers = time.Time{} // whoever leads is not kept waiting
+			}
+		}
+		switch {
+		case !answers.IsZero(): // a config that serves is not changed for what nobody knows
+			looks.adjust(next, c.def)
+		case keys.Presence != watcher.Unknown:
 			c.publish(next, keys)
+			settled = settled || next.Confirmed != nil
 			looks.adjust(next, c.def)
 			c.news(prev, next, known, now)
 			if next.Term != prev.Term {
@@ -64,7 +83,7 @@ func (c *course) run(ctx context.Context, sub *watcher.Subscription) {
 				asked = true
 				looks.once(func(ctx context.Context) { c.usable(ctx, *next.Confirmed) })
 			}
-		} else if keys.Err != nil {
+		case keys.Err != nil:
 			c.publish(next, keys)
 		}
 		select {
@@ -72,6 +91,8 @@ func (c *course) run(ctx context.Context, sub *watcher.Subscription) {
 			return
 		case <-sub.Changed():
 		case <-looks.changed:
+		case <-health.changed:
+		case <-after(answers):
 		case <-after(next.Wake(now)):
 		case <-after(c.lookAgain(next)):
 		}

@@ -26,8 +26,9 @@ type Definition struct {
 	Source   cluster.Source
 	Policy   cluster.Policy
 	Ask      probe.Config
-	Pulse    bool // watch over the leader: someone wants to hold traffic
-	Rehearse bool // try at the start whether members can be asked
+	Probes   []probe.Probe // what its members are asked all the time
+	Pulse    bool          // watch over the leader: someone wants to hold traffic
+	Rehearse bool          // try at the start whether members can be asked
 }
 
 // where is where its keys are, in a word: what was known of another place is not
@@ -124,7 +125,11 @@ func (t *Tracker) Standings() []Standing {
 	for _, name := range slices.Sorted(maps.Keys(t.courses)) {
 		c := t.courses[name]
 		c.mu.Lock()
-		all = append(all, Standing{c.def, c.baton, c.answer.Presence == watcher.Present, c.answer.Fresh, c.answer.Err})
+		b := c.baton
+		if c.health != nil {
+			b.Health = c.health.verdicts(time.Now()) // as of now: the answer is as of the last change
+		}
+		all = append(all, Standing{c.def, b, c.answer.Presence == watcher.Present, c.answer.Fresh, c.answer.Err})
 		c.mu.Unlock()
 	}
 	return all

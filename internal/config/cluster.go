@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgbaton/pgbaton/internal/explain"
 	"github.com/pgbaton/pgbaton/internal/login"
+	"github.com/pgbaton/pgbaton/internal/probe"
 	"github.com/pgbaton/pgbaton/render"
 	"github.com/pgbaton/pgbaton/watcher"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
@@ -27,6 +28,7 @@ type Cluster struct {
 	EarlyHold   bool          // hold as soon as the leader is lost, before its key is
 	API         MemberAPI
 	SQL         MemberSQL
+	Probes      []probe.Probe
 	Range       hcl.Range
 
 	body   hcl.Body
@@ -55,17 +57,18 @@ type MemberSQL struct {
 }
 
 type clusterBlock struct {
-	Kind        string     `hcl:"kind,label"`
-	Name        string     `hcl:"name,label"`
-	Store       string     `hcl:"store,optional" default:"the first"`
-	Confirm     []string   `hcl:"confirm,optional" default:"by the kind"` // nil is by the kind
-	HoldTimeout string     `hcl:"hold_timeout,optional" default:"\"auto\""`
-	EarlyHold   *bool      `hcl:"early_hold,optional" default:"true"` // nil is true
-	API         *MemberAPI `hcl:"api,block"`
-	SQL         *MemberSQL `hcl:"sql,block"`
-	Rest        hcl.Body   `hcl:",remain"`
-	Body        hcl.Body   `hcl:",body"`
-	Range       hcl.Range  `hcl:",def_range"`
+	Kind        string       `hcl:"kind,label"`
+	Name        string       `hcl:"name,label"`
+	Store       string       `hcl:"store,optional" default:"the first"`
+	Confirm     []string     `hcl:"confirm,optional" default:"by the kind"` // nil is by the kind
+	HoldTimeout string       `hcl:"hold_timeout,optional" default:"\"auto\""`
+	EarlyHold   *bool        `hcl:"early_hold,optional" default:"true"` // nil is true
+	API         *MemberAPI   `hcl:"api,block"`
+	SQL         *MemberSQL   `hcl:"sql,block"`
+	Probes      []probeBlock `hcl:"probe,block"`
+	Rest        hcl.Body     `hcl:",remain"`
+	Body        hcl.Body     `hcl:",body"`
+	Range       hcl.Range    `hcl:",def_range"`
 }
 
 func (l *loader) cluster(b clusterBlock) Cluster {
@@ -89,6 +92,7 @@ func (l *loader) cluster(b clusterBlock) Cluster {
 			l.errorf(at, `write "auto", or a time such as "60s"`, "cluster %s: hold_timeout is no time longer than zero", b.Name)
 		}
 	}
+	c.Probes = l.probes(b.Name, b.Probes)
 	dir := folder(b.Range)
 	if b.API != nil {
 		c.API = *b.API

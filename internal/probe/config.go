@@ -17,6 +17,18 @@ type Config struct {
 	SQL  SQL
 }
 
+// Probe is one question that is put to every member again and again.
+type Probe struct {
+	Name     string // unlike any other's of the cluster
+	Kind     cluster.ProbeKind
+	Interval time.Duration
+	Timeout  time.Duration // of one answer
+	Patience cluster.Patience
+	Limit    cluster.LagLimit // of a lag probe
+	Query    string           // of a query probe
+	Want     Comparison       // what its answer has to be
+}
+
 // API is how Patroni's REST servers are reached; their addresses are in the
 // members' keys. The zero value asks without credentials, which GET /patroni
 // does not need, and verifies certificates by the system's authorities.

@@ -80,7 +80,8 @@ func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 	if !strings.HasPrefix(c.SSLMode, "verify-") {
 		config.RequireAuth = "!password"
 	}
-	config.RuntimeParams = map[string]string{"application_name": "pgbaton", "statement_timeout": strconv.Itoa(int(10 * time.Second / time.Millisecond))}
+	// Whatever is asked, nothing is written.
+	config.RuntimeParams = map[string]string{"application_name": "pgbaton", "default_transaction_read_only": "on", "statement_timeout": strconv.Itoa(int(10 * time.Second / time.Millisecond))}
 	return config, nil
 }
 

@@ -13,6 +13,7 @@ type liveServer struct {
 	port      int
 	checkAddr netip.Addr // invalid: the server's own
 	checkPort int        // 0: the server's own
+	weight    int        // 0: it gets no new sessions, and keeps those that it has
 	up        bool       // it gets new sessions unless it is in maintenance
 	forced    bool       // somebody put it into maintenance, be it the config
 	checkable bool       // its config has a check
@@ -61,7 +62,7 @@ func parseServers(text string) (map[string]liveServer, error) {
 			continue
 		}
 		s := liveServer{
-			port: number("srv_port"), checkPort: number("srv_check_port"),
+			port: number("srv_port"), weight: number("srv_uweight"), checkPort: number("srv_check_port"),
 			up: number("srv_op_state") == 2, forced: number("srv_admin_state")&adminForced != 0,
 			checkable: number("srv_check_state")&checkConfigured != 0,
 			checks:    number("srv_check_state")&checkEnabled != 0, agent: number("srv_agent_state")&checkEnabled != 0,

@@ -94,6 +94,17 @@ func plan(want []wanted, live map[string]liveServer, known note) (moves []move, 
 			tell("state ready")
 			m.say("enabled " + w.name)
 		}
+		if w.weighted && l.weight != w.weight {
+			tell("weight %d", w.weight)
+			switch {
+			case w.weight == 0:
+				m.say("drained " + w.name)
+			case l.weight == 0:
+				m.say("took back " + w.name)
+			default:
+				m.say(fmt.Sprintf("weighed %s %d", w.name, w.weight))
+			}
+		}
 		// What the checks found at the old address, which may be that nobody is
 		// there any more, must not keep clients from the new one.
 		if m.address && !w.disabled {

@@ -330,6 +330,42 @@ func TestFollowDisablesAndEnables(t *testing.T) {
 	leads(t, b.port, two)
 }
 
+// A server that is drained keeps its sessions, and gets no new ones.
+func TestFollowDrains(t *testing.T) {
+	one, two := newServe(t, "127.0.0.1:0"), newServe(t, "127.0.0.1:0")
+	b := newBalancer(t)
+	of := func(first, second int) string {
+		text := leader(b.port, one.addr, fmt.Sprintf("weight %d check", first), fmt.Sprintf("  server pg2 %s weight %d check", two.addr, second))
+		return strings.Replace(text, "backend replicas\n", "", 1) // both in one
+	}
+	b.commit(t, of(100, 0))
+	b.start(t)
+	mark := b.follows(t, of(100, 0), reload.Mark{})
+	before := b.processes(t)
+	stays, err := dial(t, b.port)
+	if err != nil || stays.to != one.addr {
+		t.Fatalf("led to %q, error %v", stays.to, err)
+	}
+	mark = b.follows(t, of(0, 100), mark)
+	if want := "drained primary/leader, took back primary/pg2"; !strings.HasPrefix(mark.How, want) {
+		t.Errorf("mark %+v, want %q", mark, want)
+	}
+	for range 4 {
+		c, err := dial(t, b.port)
+		if err != nil || c.to != two.addr {
+			t.Fatalf("a new session: led to %q, error %v", c.to, err)
+		}
+	}
+	_ = stays.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := stays.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the session that was there: %v", err)
+	}
+	b.follows(t, of(50, 50), mark)
+	if after := b.processes(t); after != before {
+		t.Errorf("there was a reload: %s, then %s", before, after)
+	}
+}
+
 func TestFollowReloadsForOtherChanges(t *testing.T) {
 	one := newServe(t, "127.0.0.1:0")
 	b := newBalancer(t)
@@ -337,9 +373,9 @@ func TestFollowReloadsForOtherChanges(t *testing.T) {
 	b.start(t)
 	mark := b.follows(t, leader(b.port, one.addr, "check"), reload.Mark{})
 	for i, content := range []string{
-		leader(b.port, one.addr, "check weight 7"),
-		leader(b.port, one.addr, "check weight 7", "  balance leastconn"),
-		leader(b.port, one.addr, "check weight 7", "  balance leastconn", "  server a "+one.addr+" # here"),
+		leader(b.port, one.addr, "check maxconn 7"),
+		leader(b.port, one.addr, "check maxconn 7", "  balance leastconn"),
+		leader(b.port, one.addr, "check maxconn 7", "  balance leastconn", "  server a "+one.addr+" # here"),
 	} {
 		if mark = b.follows(t, content, mark); !strings.HasPrefix(mark.How, fmt.Sprintf("reload %d ", i+2)) {
 			t.Errorf("mark %+v", mark)

@@ -21,9 +21,13 @@ type server struct {
 	port      int
 	checkHost netip.Addr // its option addr; invalid if it has none
 	checkPort int        // its option port; 0 if it has none
+	weight    int        // its option weight
+	weighted  bool       // it has one; else its weight is HAProxy's or an operator's affair
 	disabled  bool
 	dns       bool // HAProxy looks its name up again and again
 }
+
+const heaviest = 256 // of all weights
 
 // at is its address as the config has it.
 func (s server) at() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
@@ -166,6 +170,13 @@ func (p *parser) server(words []string) (s server, rest []string, ok bool) {
 			if n, err := strconv.ParseUint(args[1], 10, 16); err == nil && n > 0 {
 				s.checkPort, args = int(n), args[1:]
 				rest = append(rest, "port")
+				continue
+			}
+		case arg == "weight" && len(args) > 1:
+			// As with the port.
+			if n, err := strconv.ParseUint(args[1], 10, 16); err == nil && n <= heaviest {
+				s.weight, s.weighted, args = int(n), true, args[1:]
+				rest = append(rest, "weight")
 				continue
 			}
 		case arg == "resolvers":

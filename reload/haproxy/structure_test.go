@@ -23,7 +23,7 @@ listen rw
   bind *:6000-6010
   server leader 10.0.0.11:5432 check port 8008
   server pg2 [2001:db8::2]:5432 check addr 10.1.0.2 port 8008 disabled
-  server pg3 pg3.example:5432 check resolvers dns
+  server pg3 pg3.example:5432 weight 50 check resolvers dns
 defaults web
   mode http
 backend pages from web
@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 	want := []server{
 		{name: "rw/leader", host: "10.0.0.11", port: 5432, checkPort: 8008},
 		{name: "rw/pg2", host: "2001:db8::2", port: 5432, checkHost: netip.MustParseAddr("10.1.0.2"), checkPort: 8008, disabled: true},
-		{name: "rw/pg3", host: "pg3.example", port: 5432, dns: true},
+		{name: "rw/pg3", host: "pg3.example", port: 5432, weight: 50, weighted: true, dns: true},
 	}
 	if diff := cmp.Diff(want, got.servers, cmp.AllowUnexported(server{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
@@ -59,6 +59,9 @@ func TestStructure(t *testing.T) {
 		{"check port", "check port 8008\n", "check port 8009\n", true},
 		{"check address gone", "addr 10.1.0.2 ", "", true},
 		{"disabled", " disabled", "", true},
+		{"weight", "weight 50", "weight 0", true},
+		{"no weight", "weight 50 ", "", false},
+		{"a weight that is none", "weight 50", "weight 257", false},
 		{"a comment", "# both", "# all", true},
 		{"no check port", "check port 8008\n", "check\n", false},
 		{"an option", "check port 8008\n", "check port 8008 weight 2\n", false},
@@ -151,9 +154,9 @@ func TestParseServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]liveServer{
-		"primary/leader": {addr: netip.MustParseAddr("127.0.0.1"), port: 18501, checkAddr: netip.MustParseAddr("10.0.0.1"), checkPort: 18502, checkable: true, checks: true},
-		"replicas/pg-2":  {addr: netip.MustParseAddr("::1"), port: 18503, up: true, forced: true, checkable: true, checks: true},
-		"replicas/pg3":   {port: 18503},
+		"primary/leader": {addr: netip.MustParseAddr("127.0.0.1"), port: 18501, checkAddr: netip.MustParseAddr("10.0.0.1"), checkPort: 18502, weight: 1, checkable: true, checks: true},
+		"replicas/pg-2":  {addr: netip.MustParseAddr("::1"), port: 18503, weight: 1, up: true, forced: true, checkable: true, checks: true},
+		"replicas/pg3":   {port: 18503, weight: 1},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(liveServer{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
@@ -167,7 +170,8 @@ func TestParseServers(t *testing.T) {
 
 func TestPlan(t *testing.T) {
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	live := liveServer{addr: a, port: 5432, up: true, checkable: true, checks: true, checkPort: 8008}
+	drained, weighed := server{name: "b/s", port: 5432, weighted: true}, server{name: "b/s", port: 5432, weight: 50, weighted: true}
+	live := liveServer{addr: a, port: 5432, weight: 100, up: true, checkable: true, checks: true, checkPort: 8008}
 	srv := server{name: "b/s", port: 5432, checkPort: 8008}
 	for _, tc := range []struct {
 		name     string
@@ -226,6 +230,9 @@ func TestPlan(t *testing.T) {
 		},
 		{"disabled", live, wanted{server{name: "b/s", port: 5432, disabled: true}, []netip.Addr{b}}, nil, "addr 10.0.0.2 port 5432, state maint", true},
 		{"an operator's", liveServer{addr: a, port: 5432, forced: true}, wanted{server{name: "b/s", port: 5432}, []netip.Addr{a}}, nil, "", true},
+		{"drained", live, wanted{drained, []netip.Addr{a}}, nil, "weight 0", true},
+		{"weighed", live, wanted{weighed, []netip.Addr{a}}, nil, "weight 50", true},
+		{"moved and drained", live, wanted{drained, []netip.Addr{b}}, nil, "addr 10.0.0.2 port 5432, weight 0, health up", true},
 		{"enabled", liveServer{addr: a, port: 5432, forced: true}, wanted{server{name: "b/s", port: 5432}, []netip.Addr{a}}, []string{"b/s"}, "state ready", true},
 	} {
 		moves, all := plan([]wanted{tc.want}, map[string]liveServer{"b/s": tc.live}, note{Disabled: tc.disabled, Servers: map[string]string{"b/s": "10.0.0.1:5432"}})

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -35,6 +36,8 @@ type Baton struct {
 	Alarmed   time.Time // when Alarm began; zero without it
 	Back      time.Time // when the leader, lost in this term, came back last; zero if it never was
 	Early     bool      // it is lost, and clients had better wait already
+
+	Health map[string]Health // what probes say of members, by their names; it decides nothing here
 }
 
 // lead is how long before a scheduled switchover a cluster counts as
@@ -268,7 +271,7 @@ func (b Baton) View() Cluster {
 	if b.Confirmed != nil {
 		v.Standby = b.Term.Standby
 	}
-	v.arrange(b.Confirmed)
+	v.arrange(b.Confirmed, b.Health)
 	return v
 }
 
@@ -279,5 +282,6 @@ func (b Baton) Same(other any) bool {
 		return false
 	}
 	return b.Phase == o.Phase && b.Term == o.Term && b.Refused == o.Refused && b.Alarm == o.Alarm && b.Early == o.Early &&
-		sameMember(b.Confirmed, o.Confirmed) && sameMember(b.Former, o.Former) && b.Seen.Same(&o.Seen)
+		sameMember(b.Confirmed, o.Confirmed) && sameMember(b.Former, o.Former) && b.Seen.Same(&o.Seen) &&
+		maps.EqualFunc(b.Health, o.Health, Health.same)
 }

@@ -37,7 +37,7 @@ func (s scene) cluster() Cluster {
 	if s.leader != "" {
 		c.Key = LeaderKey{Name: s.leader, Session: s.session, Created: s.created}
 	}
-	c.arrange(c.Member(s.leader))
+	c.arrange(c.Member(s.leader), nil)
 	return c
 }
 

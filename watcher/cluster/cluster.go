@@ -79,11 +79,26 @@ type Member struct {
 	PendingRestart   bool
 	Tags             map[string]any
 
+	Healthy bool    // every probe of it passes; true if there is none
+	Checks  []Check // what each came to
+
 	// Heartbeats move these; they are no change.
-	LSN      uint64 // bytes: what it wrote, or replayed
-	Received uint64 // bytes; 0 if unknown
-	Lag      uint64 // bytes behind the leader
-	LagKnown bool
+	LSN        uint64 // bytes: what it wrote, or replayed
+	Received   uint64 // bytes; 0 if unknown
+	Lag        uint64 // bytes behind the leader
+	LagKnown   bool
+	Delay      time.Duration // it shows all that was committed longer ago than this
+	DelayKnown bool          // a lag probe has told it
+}
+
+// Check is what the probe of a name came to; nil if there is none, or no answer yet.
+func (m Member) Check(name string) *Check {
+	for i := range m.Checks {
+		if m.Checks[i].Name == name {
+			return &m.Checks[i]
+		}
+	}
+	return nil
 }
 
 // Address is the member's host:port, an IPv6 host in brackets.
@@ -127,7 +142,11 @@ func (c *Cluster) Member(name string) *Member {
 
 // same leaves out what heartbeats move.
 func (m Member) same(o Member) bool {
+	if !(Health{Checks: m.Checks}).same(Health{Checks: o.Checks}) {
+		return false
+	}
 	m.LSN, m.Received, m.Lag, m.LagKnown = o.LSN, o.Received, o.Lag, o.LagKnown
+	m.Delay, m.DelayKnown, m.Checks = o.Delay, o.DelayKnown, o.Checks
 	return reflect.DeepEqual(m, o)
 }
 
@@ -157,11 +176,15 @@ func (c *Cluster) Same(o *Cluster) bool {
 }
 
 // arrange derives everything that follows from Members and from who leads:
-// the replicas, the synchronous ones, the lag of each.
-func (c *Cluster) arrange(leader *Member) {
+// the replicas, the synchronous ones, the lag of each. What probes tell of a member
+// counts more than its key.
+func (c *Cluster) arrange(leader *Member, health map[string]Health) {
 	c.Leader, c.StandbyLeader = nil, nil
 	c.Replicas, c.SyncStandbys = nil, nil
 	if leader != nil {
+		own := *leader
+		leader = &own
+		own.Healthy, own.Checks = health[own.Name].Healthy(), health[own.Name].Checks
 		if c.Standby {
 			c.StandbyLeader = leader
 		} else {
@@ -175,6 +198,11 @@ func (c *Cluster) arrange(leader *Member) {
 		m.Lag, m.LagKnown = 0, leader != nil && leader.LSN > 0 && m.LSN > 0
 		if m.LagKnown && leader.LSN > m.LSN {
 			m.Lag = leader.LSN - m.LSN
+		}
+		h := health[m.Name]
+		m.Healthy, m.Checks = h.Healthy(), h.Checks
+		if m.Delay, m.DelayKnown = h.Behind.Delay, h.Behind.Timed; h.Behind.Known {
+			m.Lag, m.LagKnown = h.Behind.Bytes, true
 		}
 		if leader != nil && m.Name == leader.Name {
 			continue

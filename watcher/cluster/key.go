@@ -104,7 +104,7 @@ func (s keySource) Decode(before Cluster, known watcher.Snapshot) Cluster {
 		}
 	}
 	slices.SortFunc(c.Members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	c.arrange(leader)
+	c.arrange(leader, nil)
 	c.Problems = slices.Compact(slices.Sorted(slices.Values(c.Problems)))
 	return c
 }

@@ -120,7 +120,7 @@ func DecodePatroni(scope, prefix string, pairs []watcher.Pair) Cluster {
 		copied := *leader
 		leader = &copied
 	}
-	c.arrange(leader)
+	c.arrange(leader, nil)
 	c.Problems = slices.Compact(slices.Sorted(slices.Values(c.Problems)))
 	return c
 }

@@ -177,7 +177,7 @@ func DecodeRepmgr(scope, prefix string, pairs []watcher.Pair, before Cluster) Cl
 			lead = &copied
 		}
 	}
-	c.arrange(lead)
+	c.arrange(lead, nil)
 	c.Problems = slices.Compact(slices.Sorted(slices.Values(c.Problems)))
 	return c
 }

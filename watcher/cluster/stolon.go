@@ -308,7 +308,7 @@ func (d *clusterData) lead(c *Cluster, dbs []stolonDB, before Cluster, problem f
 			problem("proxy.spec.masterDbUid names db %s, which has no address that can be used", uid)
 		}
 	}
-	c.arrange(leader)
+	c.arrange(leader, nil)
 }
 
 // interval reads one of the times that Stolon writes as text; usual if it is not there.
