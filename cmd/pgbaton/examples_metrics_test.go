@@ -22,7 +22,7 @@ import (
 // label of it.
 func shownSeries(t *testing.T) map[string]map[string][]string {
 	t.Helper()
-	now, lag := time.Now(), uint64(1)
+	now, lag, delay := time.Now(), uint64(1), 0.5
 	m := metrics.New(func() status.Status {
 		leader := status.Leader{Cluster: "c", Name: "m"}
 		hold := status.Hold{Cluster: "c", Names: []string{"db"}, Since: now, Until: now}
@@ -31,7 +31,7 @@ func shownSeries(t *testing.T) map[string]map[string][]string {
 		return status.Of(now, status.Process{Started: now, Loaded: now}, []status.Target{{
 			ID: "t", State: status.Frozen, Since: now, Frozen: &status.Freeze{Since: now, Until: now}, Held: []status.Hold{hold, byHand}, Follows: []status.Leader{leader},
 		}}, []status.Cluster{{
-			Name: "c", Phase: "steady", Since: now, Leader: &leader, Reigns: now, Replicas: []status.Replica{{Name: "m", LagBytes: &lag}},
+			Name: "c", Phase: "steady", Since: now, Leader: &leader, Reigns: now, Replicas: []status.Replica{{Name: "m", LagBytes: &lag, Delay: &delay, Fit: true, Probes: []status.Probe{{Name: "lag", Fit: true}}}},
 		}}, []status.Store{{Name: "s", State: status.StoreAnswers, Confirmed: now}})
 	}, failure)
 	m.Take([]string{"t"})

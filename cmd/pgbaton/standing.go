@@ -264,8 +264,8 @@ func failure(err error, committed bool) (kind string) {
 	return status.KindApply
 }
 
-// far is how many bytes behind a replica is far behind: from here on Patroni, by its own
-// default (maximum_lag_on_failover), lets it not take over.
+// far is how many bytes behind a replica is far behind if no probe tells: from here on
+// Patroni, by its own default (maximum_lag_on_failover), lets it not take over.
 const far = 1 << 20
 
 func clusterStatus(s baton.Standing) status.Cluster {
@@ -286,6 +286,9 @@ func clusterStatus(s baton.Standing) status.Cluster {
 		c.By = string(b.By)
 	}
 	view := b.View()
+	if c.Leader != nil {
+		c.Probes = probes(b.Health[c.Leader.Name].Checks)
+	}
 	for _, m := range view.Members {
 		if b.Confirmed == nil || m.Name != b.Confirmed.Name {
 			c.Replicas = append(c.Replicas, replica(m, view))
@@ -318,7 +321,27 @@ func replica(m cluster.Member, of cluster.Cluster) status.Replica {
 			r.Lag = status.LagFar
 		}
 	}
+	if m.DelayKnown {
+		delay := m.Delay.Seconds()
+		r.Delay = &delay
+	}
+	for _, c := range m.Checks {
+		if c.Kind == cluster.ProbeLag {
+			r.Lag = status.LagNear
+			if !c.Healthy {
+				r.Lag = status.LagFar
+			}
+		}
+	}
+	r.Fit, r.Probes = m.Healthy, probes(m.Checks)
 	return r
+}
+
+func probes(checks []cluster.Check) (all []status.Probe) {
+	for _, c := range checks {
+		all = append(all, status.Probe{Name: c.Name, Fit: c.Healthy, Since: c.Since.UTC(), Words: c.Why})
+	}
+	return all
 }
 
 func storeStatus(name string, h watcher.Health) status.Store {

@@ -164,7 +164,7 @@ func clusterGrid(c status.Cluster, at time.Time) *grid {
 		if by == string(cluster.WayKey) {
 			by = "its key"
 		}
-		g.add(l.Name, fmt.Sprintf("%s:%d", l.Host, l.Port), role, "confirmed by "+or(by), timeline(c.Timeline), "")
+		g.add(l.Name, fmt.Sprintf("%s:%d", l.Host, l.Port), role, "confirmed by "+or(by)+unfit(c.Probes), timeline(c.Timeline), "")
 	}
 	for _, r := range c.Replicas {
 		role := "Replica"
@@ -175,6 +175,7 @@ func clusterGrid(c status.Cluster, at time.Time) *grid {
 		if !r.Serves {
 			doing += ", does not serve"
 		}
+		doing += unfit(r.Probes)
 		lag := r.Lag
 		if r.LagBytes != nil {
 			lag = size(*r.LagBytes)
@@ -182,12 +183,29 @@ func clusterGrid(c status.Cluster, at time.Time) *grid {
 				lag += ", far behind"
 			}
 		}
+		if r.Delay != nil {
+			lag += ", " + time.Duration(*r.Delay*float64(time.Second)).Round(10*time.Millisecond).String()
+		}
 		g.add(r.Name, fmt.Sprintf("%s:%d", r.Host, r.Port), role, doing, timeline(r.Timeline), lag)
 	}
 	if len(g.rows) == 0 {
 		g.add("nobody", "", "", "", "", "")
 	}
 	return g
+}
+
+// unfit says which probes have something against a member, and what.
+func unfit(probes []status.Probe) string {
+	text := ""
+	for _, p := range probes {
+		if !p.Fit {
+			text += fmt.Sprintf(", unfit: %s", p.Name)
+			if p.Words != "" {
+				text += " (" + p.Words + ")"
+			}
+		}
+	}
+	return text
 }
 
 // tabStatus prints the status as lines of fields, for scripts: what a line is of comes
@@ -209,6 +227,9 @@ func tabStatus(w io.Writer, s status.Status) {
 				lag = fmt.Sprint(*r.LagBytes)
 			}
 			row(w, "replica", c.Name, r.Name, fmt.Sprintf("%s:%d", r.Host, r.Port), r.Role, r.State, fmt.Sprint(r.Serves), timeline(r.Timeline), lag)
+			for _, p := range r.Probes {
+				row(w, "probe", c.Name, r.Name, p.Name, fmt.Sprint(p.Fit), p.Since.Format(time.RFC3339))
+			}
 		}
 	}
 	for _, st := range s.Stores {

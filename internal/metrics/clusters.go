@@ -125,7 +125,37 @@ var ofClusters = []gauge{
 		perReplica(func(cluster string, r status.Replica, put put) { put(flag(r.Sync), cluster, r.Name) }),
 	},
 	{
-		"pgbaton_replica_lag_bytes", "how far the replica is behind the leader, as of their last heartbeats; left out if it is not known",
+		"pgbaton_replica_fit", "1 if every probe of the replica passes",
+		[]string{"cluster", "member"},
+		perReplica(func(cluster string, r status.Replica, put put) { put(flag(r.Fit), cluster, r.Name) }),
+	},
+	{
+		"pgbaton_probe_fit", "1 if the probe of the member passes",
+		[]string{"cluster", "member", "probe"},
+		perCluster(func(c status.Cluster, put put) {
+			if c.Leader != nil {
+				for _, p := range c.Probes {
+					put(flag(p.Fit), c.Name, c.Leader.Name, p.Name)
+				}
+			}
+			for _, r := range c.Replicas {
+				for _, p := range r.Probes {
+					put(flag(p.Fit), c.Name, r.Name, p.Name)
+				}
+			}
+		}),
+	},
+	{
+		"pgbaton_replica_delay_seconds", "the replica shows all that was committed longer ago; left out if no probe tells",
+		[]string{"cluster", "member"},
+		perReplica(func(cluster string, r status.Replica, put put) {
+			if r.Delay != nil {
+				put(*r.Delay, cluster, r.Name)
+			}
+		}),
+	},
+	{
+		"pgbaton_replica_lag_bytes", "how far the replica is behind the leader, as of their last heartbeats or a probe; left out if it is not known",
 		[]string{"cluster", "member"},
 		perReplica(func(cluster string, r status.Replica, put put) {
 			if r.LagBytes != nil {

@@ -27,7 +27,7 @@ const words = "SECRET words of others"
 // full is a status in which everything is said that can be.
 func full() status.Status {
 	stale := &status.Stale{Since: day.Add(-90 * time.Second), Query: "kv " + words, Words: words}
-	lag := uint64(4096)
+	lag, delay := uint64(4096), 1.5
 	return status.Of(day, status.Process{
 		Version: "v1.2.3", Started: day.Add(-time.Hour), Loaded: day.Add(-time.Minute), Refused: &status.Refused{At: day, Text: words},
 	}, []status.Target{
@@ -53,7 +53,7 @@ func full() status.Status {
 			Name: "main", Scope: "batman", Phase: "leaderless", Since: day.Add(-5 * time.Second), By: "sql", Reigns: day.Add(-time.Hour), Created: 42, Timeline: 7, Paused: true, Standby: true,
 			Leader: &status.Leader{Cluster: "main", Name: "pg1", Host: "10.0.0.11", Port: 5432},
 			Replicas: []status.Replica{
-				{Name: "pg2", Role: "replica", State: words, Serves: true, Sync: true, Lag: status.LagNear, LagBytes: &lag},
+				{Name: "pg2", Role: "replica", State: words, Serves: true, Sync: true, Lag: status.LagNear, LagBytes: &lag, Delay: &delay, Fit: true, Probes: []status.Probe{{Name: "lag", Fit: true, Words: words}}},
 				{Name: "pg\xff3", Role: words, State: words, Lag: status.LagUnknown},
 				{Name: "pg\xfe3", Role: words, State: words, Lag: status.LagUnknown},
 			},
@@ -334,7 +334,7 @@ func TestWordsThatAreNew(t *testing.T) {
 func TestHowManySeries(t *testing.T) {
 	count := func(targets, clusters, members, stores int) int {
 		t.Helper()
-		lag := uint64(1)
+		lag, delay := uint64(1), 1.5
 		leader := status.Leader{Cluster: "c", Name: "m"}
 		var (
 			list   []status.Target
@@ -349,7 +349,7 @@ func TestHowManySeries(t *testing.T) {
 		for i := range clusters {
 			c := status.Cluster{Name: fmt.Sprint("c", i), Phase: "steady", Since: day, Leader: &leader, Reigns: day}
 			for j := range members {
-				c.Replicas = append(c.Replicas, status.Replica{Name: fmt.Sprint("m", j), LagBytes: &lag})
+				c.Replicas = append(c.Replicas, status.Replica{Name: fmt.Sprint("m", j), LagBytes: &lag, Delay: &delay, Probes: []status.Probe{{Name: "lag"}}})
 			}
 			served = append(served, c)
 		}
@@ -364,7 +364,7 @@ func TestHowManySeries(t *testing.T) {
 	for what, n := range map[string][2]int{
 		"target":  {count(1, 1, 0, 0) - none, 49},
 		"cluster": {count(0, 2, 0, 0) - none, 20},
-		"member":  {count(0, 1, 1, 0) - none, 3},
+		"member":  {count(0, 1, 1, 0) - none, 6},
 		"store":   {count(0, 1, 0, 1) - none, 10},
 	} {
 		if n[0] != n[1] {

@@ -27,7 +27,10 @@ func Of(at time.Time, p Process, targets []Target, clusters []Cluster, stores []
 	}
 	for i := range s.Clusters {
 		c := &s.Clusters[i]
-		c.Replicas, c.Alarms, c.Problems = list(c.Replicas), list(c.Alarms), list(c.Problems)
+		c.Probes, c.Replicas, c.Alarms, c.Problems = list(c.Probes), list(c.Replicas), list(c.Alarms), list(c.Problems)
+		for j := range c.Replicas {
+			c.Replicas[j].Probes = list(c.Replicas[j].Probes)
+		}
 	}
 	s.judge()
 	return s

@@ -38,6 +38,11 @@ func (s Status) Public() Status {
 	for i := range s.Clusters {
 		c := &s.Clusters[i]
 		c.Stale = c.Stale.public()
+		c.Probes = publicProbes(c.Probes)
+		c.Replicas = slices.Clone(c.Replicas)
+		for j := range c.Replicas {
+			c.Replicas[j].Probes = publicProbes(c.Replicas[j].Probes)
+		}
 		c.Problems = slices.Clone(c.Problems)
 		for j := range c.Problems {
 			c.Problems[j].Words = ""
@@ -49,6 +54,14 @@ func (s Status) Public() Status {
 	}
 	s.judge()
 	return s
+}
+
+func publicProbes(probes []Probe) []Probe {
+	probes = slices.Clone(probes)
+	for i := range probes {
+		probes[i].Words = ""
+	}
+	return probes
 }
 
 func (s *Stale) public() *Stale {

@@ -85,6 +85,14 @@ type Leader struct {
 	Timeline uint64 `json:"timeline,omitempty"`
 }
 
+// Probe is what a question comes to that a member is asked all the time.
+type Probe struct {
+	Name  string    `json:"name"`
+	Fit   bool      `json:"fit"`
+	Since time.Time `json:"since,omitzero"`  // of Fit; left out before the first answer
+	Words string    `json:"words,omitempty"` // what is wrong with the newest answer
+}
+
 // Wait is something that is missing.
 type Wait struct {
 	For   string    `json:"for"`            // "key app/name: absent"
@@ -147,6 +155,7 @@ type Cluster struct {
 	Paused   bool      `json:"paused,omitempty"`
 	Standby  bool      `json:"standby,omitempty"` // the whole cluster follows another one
 	Fenced   bool      `json:"fenced,omitempty"`  // Stolon wants nobody to be led to a leader
+	Probes   []Probe   `json:"leader_probes"`     // what its leader is asked; nothing follows from it
 	Replicas []Replica `json:"replicas"`
 	Alarms   []Alarm   `json:"alarms"`
 	Problems []Problem `json:"problems"` // keys that can't be read
@@ -156,22 +165,25 @@ type Cluster struct {
 // What a replica's Lag may be.
 const (
 	LagUnknown = "unknown"
-	LagNear    = "near" // at most 1 MiB, up to which Patroni lets a replica take over unless it is told otherwise
+	LagNear    = "near" // its probe passes; without one at most 1 MiB, up to which Patroni lets a replica take over unless it is told otherwise
 	LagFar     = "far"
 )
 
 // Replica is a member that does not lead.
 type Replica struct {
-	Name     string  `json:"name"`
-	Host     string  `json:"host"`
-	Port     int     `json:"port"`
-	Role     string  `json:"role"`  // as its key has it
-	State    string  `json:"state"` // likewise
-	Serves   bool    `json:"serves"`
-	Sync     bool    `json:"sync,omitempty"`
-	Timeline uint64  `json:"timeline,omitempty"`
-	Lag      string  `json:"lag"`
-	LagBytes *uint64 `json:"lag_bytes,omitempty"` // behind the leader, as of their last heartbeats
+	Name     string   `json:"name"`
+	Host     string   `json:"host"`
+	Port     int      `json:"port"`
+	Role     string   `json:"role"`  // as its key has it
+	State    string   `json:"state"` // likewise
+	Serves   bool     `json:"serves"`
+	Sync     bool     `json:"sync,omitempty"`
+	Timeline uint64   `json:"timeline,omitempty"`
+	Lag      string   `json:"lag"`
+	LagBytes *uint64  `json:"lag_bytes,omitempty"`     // behind the leader, as of their last heartbeats, or as a probe tells
+	Delay    *float64 `json:"delay_seconds,omitempty"` // it shows all that was committed longer ago; only a probe tells
+	Fit      bool     `json:"fit"`                     // every probe passes; true without any
+	Probes   []Probe  `json:"probes"`
 }
 
 // Kinds of alarms.

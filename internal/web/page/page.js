@@ -279,16 +279,18 @@ function clusterCaption(c) {
     c.since && [' for ', since(c.since)], c.paused && [' ', badge('cold', 'Patroni is paused')], c.fenced && [' ', badge('bad', 'fenced')], h('span', { class: 'facts' }, facts.join(' · ')));
 }
 
+const unfit = (probes) => (probes || []).filter((p) => !p.fit).map((p) => [' ', badge('bad', `unfit: ${p.name}`)]);
+
 function memberRows(c) {
   const rows = [];
   if (c.leader) {
     rows.push(row(memberHeads, [c.leader.name, `${c.leader.host}:${c.leader.port}`, h('b', {}, c.standby ? 'Standby Leader' : 'Leader'),
-      c.confirmed_by ? `confirmed by ${c.confirmed_by}` : '–', String(c.timeline || ''), ''], { class: 'leads' }));
+      c.confirmed_by ? [`confirmed by ${c.confirmed_by}`, unfit(c.leader_probes)] : '–', String(c.timeline || ''), ''], { class: 'leads' }));
   }
   for (const r of c.replicas) {
     const lag = r.lag_bytes === undefined ? 'unknown' : bytes(r.lag_bytes);
-    rows.push(row(memberHeads, [r.name, `${r.host}:${r.port}`, r.sync ? 'Sync Standby' : 'Replica', [r.state, !r.serves && [' ', badge('moving', 'does not serve')]],
-      String(r.timeline || ''), r.lag === 'far' ? badge('moving', lag + ' behind') : lag]));
+    rows.push(row(memberHeads, [r.name, `${r.host}:${r.port}`, r.sync ? 'Sync Standby' : 'Replica', [r.state, !r.serves && [' ', badge('moving', 'does not serve')], unfit(r.probes)],
+      String(r.timeline || ''), [r.lag === 'far' ? badge('moving', lag + ' behind') : lag, r.delay_seconds > 0 && ` ${r.delay_seconds.toFixed(1)} s`]]));
   }
   if (rows.length === 0) rows.push(row(memberHeads, ['nobody', '', '', '', '', '']));
   return rows;
@@ -300,7 +302,7 @@ const fewClusters = 6;
 const calmHeads = ['Cluster', 'Leader', 'Host', 'For', 'Term', 'TL', 'Replicas'];
 
 const calm = (c) => c.phase === 'steady' && c.leader && !c.stale && !c.paused && c.leader_key === c.leader.name &&
-  c.alarms.length + c.problems.length === 0 && c.replicas.every((r) => r.serves && r.lag !== 'far');
+  c.alarms.length + c.problems.length === 0 && c.replicas.every((r) => r.serves && r.fit && r.lag !== 'far');
 
 function calmRow(c) {
   return row(calmHeads, [c.name, c.leader.name, `${c.leader.host}:${c.leader.port}`, c.since ? since(c.since) : '–', String(c.term || ''), String(c.timeline || ''), String(c.replicas.length)]);
