@@ -10,7 +10,7 @@ VULN    := $(TOOLS)/govulncheck-1.9.0/govulncheck
 NFPM    := $(TOOLS)/nfpm-2.45.2/nfpm
 BROWSER := $(TOOLS)/playwright-core-1.61.1/package.json
 
-.PHONY: help build sbom man share deb demo test bench bench-failover chaos storm record screenshots recording lint vuln fuzz tools clean packages
+.PHONY: help build sbom man share deb demo test bench bench-failover bench-lag chaos storm record screenshots recording lint vuln fuzz tools clean packages
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -47,6 +47,9 @@ bench: $(CONSUL) $(CT) ## leader key to SIGHUP: the floor, consul-template and p
 
 bench-failover: packages $(CONSUL) $(CT) ## what clients see when the leader changes, beside what they use today (Debian, root, 15 minutes); RUN=hang/pgbaton ROUNDS=1 for some
 	@integration/failover.sh
+
+bench-lag: packages $(CONSUL) ## for how long readers are served by a replica that lags, and what it costs to ask a hundred members (Debian, root, 5 minutes); RUN=TestCost for some
+	@integration/lag.sh
 
 ROUNDS ?= 3
 chaos: packages $(CONSUL) $(CT) ## break it in every way of docs/reliability.md, ROUNDS times (Debian, root, 15 minutes), and write that page anew

@@ -93,6 +93,21 @@ func TestReplicasThatLagLeaveTheRotation(t *testing.T) {
 		serve(t, lame, other)
 	})
 
+	whole := t // the daemon outlives the part that starts it
+	t.Run("a restart of pgbaton brings nobody back", func(t *testing.T) {
+		pauseReplay(lame)(t)
+		serve(t, other)
+		stopDaemon(t, e.daemon)
+		e.daemon = startDaemon(whole, e.dir, e.config, e.ini)
+		servertest.Eventually(t, "it follows", func() error { return e.logged("member is unfit: cluster=main member=" + lame.Name) })
+		serve(t, other)
+		if e.logged("took back replicas/"+lame.Name) == nil {
+			t.Errorf("it was back for a while:\n%s", e.daemon.Output())
+		}
+		resumeReplay(lame)(t)
+		serve(t, lame, other)
+	})
+
 	t.Run("all lag, and the leader stands in", func(t *testing.T) {
 		for _, m := range []*servertest.PatroniMember{lame, other} {
 			pauseReplay(m)(t)
