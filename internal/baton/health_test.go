@@ -1,0 +1,167 @@
+package baton
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbaton/pgbaton/internal/probe"
+	"github.com/pgbaton/pgbaton/watcher/cluster"
+)
+
+var lagProbe = probe.Probe{
+	Name: "lag", Kind: cluster.ProbeLag, Interval: time.Second, Timeout: time.Second,
+	Patience: cluster.Patience{Rise: 1, Fall: 1}, Limit: cluster.LagLimit{Delay: 5 * time.Second},
+}
+
+// clinic is a health that asks nobody: the test brings the answers.
+type clinic struct {
+	*health
+	baton cluster.Baton
+	log   bytes.Buffer
+}
+
+func newClinic(t *testing.T, probes ...probe.Probe) *clinic {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p, err := probe.New(probe.Config{}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &clinic{}
+	c.health = newHealth(ctx, p, probes, hclog.New(&hclog.LoggerOptions{Output: &c.log}))
+	c.baton.Term.Leader = "pg1"
+	for _, name := range []string{"pg1", "pg2"} {
+		c.baton.Seen.Members = append(c.baton.Seen.Members, cluster.Member{Name: name, Host: name, Port: 5432})
+	}
+	c.keys(0, 0)
+	return c
+}
+
+// keys has both members' heartbeats come in.
+func (c *clinic) keys(leader, replica uint64) {
+	members := append([]cluster.Member(nil), c.baton.Seen.Members...)
+	members[0].LSN, members[1].LSN = leader, replica
+	c.baton.Seen.Members = members
+	c.adjust(c.baton, true, time.Now())
+}
+
+// says has a member say where it is.
+func (c *clinic) says(name string, lsn uint64, err error) {
+	now := time.Now()
+	c.located(c.wards[name], 0, probe.Position{Recovery: name != "pg1", LSN: lsn, Clock: now, Asked: now}, err)
+}
+
+// lags is what there is against pg2 now, "" for nothing.
+func (c *clinic) lags() string {
+	v := c.verdicts(time.Now())["pg2"]
+	if v.Healthy() {
+		return ""
+	}
+	return v.Checks[0].Why
+}
+
+// TestSilenceIsNoProgress: a replica that says nothing more is where it was, while its leader goes
+// on; and behind a leader that rests, or is gone, nobody is.
+func TestSilenceIsNoProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClinic(t, lagProbe)
+		for s := range 5 {
+			c.says("pg1", uint64(100+s), nil)
+			c.says("pg2", uint64(100+s), nil)
+			time.Sleep(time.Second)
+		}
+		for range 20 { // nobody writes
+			c.says("pg1", 104, nil)
+			c.says("pg2", 0, errors.New("no answer"))
+			time.Sleep(time.Second)
+		}
+		if why := c.lags(); why != "" {
+			t.Errorf("behind a leader that rests: %s", why)
+		}
+		for s := range 8 {
+			c.says("pg1", uint64(200+s), nil)
+			c.says("pg2", 0, errors.New("no answer"))
+			time.Sleep(time.Second)
+		}
+		if why := c.lags(); !strings.HasPrefix(why, "8s behind") && !strings.HasPrefix(why, "7s behind") {
+			t.Errorf("behind a leader that goes on: %q", why)
+		}
+		c.says("pg2", 207, nil)
+		for range 20 { // the leader is gone
+			c.says("pg1", 0, errors.New("no answer"))
+			c.says("pg2", 207, nil)
+			time.Sleep(time.Second)
+		}
+		if why := c.lags(); why != "" {
+			t.Errorf("without a leader: %s", why)
+		}
+		if s := c.log.String(); strings.Count(s, "member is unfit") != 1 || strings.Count(s, "member is fit again") != 1 {
+			t.Errorf("the log:\n%s", s)
+		}
+	})
+}
+
+// TestLagByKeys: where nobody is let in, the keys tell.
+func TestLagByKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := &pgconn.PgError{Code: "28P01", Message: "password authentication failed"}
+		c := newClinic(t, lagProbe)
+		c.keys(100, 100)
+		for _, name := range []string{"pg1", "pg2"} {
+			c.says(name, 0, refused)
+		}
+		if v := c.verdicts(time.Now())["pg2"]; !v.Healthy() || v.Checks[0].Since.IsZero() || !v.Behind.Timed {
+			t.Errorf("after the first answers: %+v", v)
+		}
+		for s := range 8 { // it stays where it is
+			time.Sleep(time.Second)
+			c.keys(uint64(110+s), 105)
+			c.says("pg2", 0, refused)
+		}
+		if why := c.lags(); !strings.Contains(why, "behind, more than 5s") {
+			t.Errorf("a replica that stands still: %q", why)
+		}
+		c.keys(120, 120)
+		if why := c.lags(); why != "" {
+			t.Errorf("it has caught up: %s", why)
+		}
+	})
+}
+
+// TestFirstAnswers: until there was time for an answer, nobody is out for want of one. Who
+// comes later shows first that it is well.
+func TestFirstAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClinic(t, probe.Probe{Name: "sql", Kind: cluster.ProbeSQL, Interval: time.Second, Timeout: 2 * time.Second, Patience: cluster.Patience{Rise: 1, Fall: 1}})
+		if until := c.pending(time.Now()); until.Sub(time.Now()) < 2*time.Second || c.lags() != "" {
+			t.Errorf("at the start: it waits until %v, and has %q", until, c.lags())
+		}
+		c.answered(c.wards["pg1"], 0, "")
+		c.answered(c.wards["pg2"], 0, "")
+		if !c.pending(time.Now()).IsZero() {
+			t.Error("all have answered, and it waits")
+		}
+		time.Sleep(3 * time.Second)
+		c.baton.Seen.Members = append(c.baton.Seen.Members, cluster.Member{Name: "pg3", Host: "pg3"})
+		c.adjust(c.baton, true, time.Now())
+		if v := c.verdicts(time.Now())["pg3"]; v.Healthy() || v.Checks[0].Why != "not asked yet" || !c.pending(time.Now()).IsZero() {
+			t.Errorf("one that comes later: %+v", v)
+		}
+		gone := c.wards["pg2"]
+		c.baton.Seen.Members = c.baton.Seen.Members[:1]
+		c.adjust(c.baton, true, time.Now())
+		c.answered(gone, 0, "late")
+		if all := c.verdicts(time.Now()); len(all) != 1 || strings.Contains(c.log.String(), "late") {
+			t.Errorf("of those that are gone: %+v\n%s", all, c.log.String())
+		}
+	})
+}
