@@ -140,7 +140,7 @@ func (l looking) open(std stdio) (*assembly, error) {
 			c.Stores[i].Kind, c.Stores[i].Settings = "file", &file.Config{Path: l.state, For: storeName(c, i)}
 		}
 		for i := range c.Clusters {
-			c.Clusters[i].Confirm = []cluster.Way{cluster.WayKey} // its members can't be asked any more
+			c.Clusters[i].Confirm, c.Clusters[i].Probes = []cluster.Way{cluster.WayKey}, nil // its members can't be asked any more
 		}
 	}
 	if c.LogLevel == "info" {
