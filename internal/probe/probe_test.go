@@ -114,6 +114,8 @@ func TestMembers(t *testing.T) {
 		t.Errorf("ways that fail: %v", failing)
 	}
 
+	t.Run("sessions", func(t *testing.T) { sessions(t, leader, replica) })
+
 	t.Run("the port alone, where nobody may log in", func(t *testing.T) {
 		strange := newProber(t, probe.Config{Ways: both, SQL: probe.SQL{User: "nobody-here"}})
 		failing := strange.Failing(t.Context(), member(leader))
