@@ -37,66 +37,81 @@ type course struct {
 // run follows the keys, the members and the clock until ctx ends.
 func (c *course) run(ctx context.Context, sub *watcher.Subscription) {
 	defer sub.Close()
-	looks := newLooks(ctx, c.prober)
-	defer looks.stop()
-	health := newHealth(ctx, c.prober, c.def.Probes, c.log)
-	defer health.stop()
+	w := walk{course: c, looks: newLooks(ctx, c.prober), health: newHealth(ctx, c.prober, c.def.Probes, c.log)}
+	defer w.looks.stop()
+	defer w.health.stop()
 	c.mu.Lock()
-	c.health = health
+	c.health = w.health
 	c.mu.Unlock()
-
-	var seen cluster.Cluster
-	var change uint64 // of the keys that seen was decoded from
-	known, asked, settled := false, false, false
 	for {
 		snapshot := c.read(sub)
-		keys := sum(snapshot)
-		news := false
-		if keys.Presence != watcher.Unknown && (keys.Change != change || !known) {
-			seen = c.def.Source.Decode(seen, snapshot)
-			seen.Name = c.def.Name
-			change, news = keys.Change, true
-		}
-		now := time.Now()
-		prev, next := c.baton, c.baton
-		var answers time.Time // when the members have had time to say how they are
-		if keys.Presence != watcher.Unknown {
-			next = cluster.Next(prev, seen, c.def.Policy, looks.evidence(), now)
-			health.adjust(next, news, now)
-			next.Health = health.verdicts(now)
-			if answers = health.pending(now); next.Phase != cluster.Steady || settled {
-				answers = time.Time{} // whoever leads is not kept waiting
-			}
-		}
-		switch {
-		case !answers.IsZero(): // a config that serves is not changed for what nobody knows
-			looks.adjust(next, c.def)
-		case keys.Presence != watcher.Unknown:
-			c.publish(next, keys)
-			settled = settled || next.Confirmed != nil
-			looks.adjust(next, c.def)
-			c.news(prev, next, known, now)
-			if next.Term != prev.Term {
-				c.keep(next)
-			}
-			if known = true; !asked && c.def.Rehearse && next.Confirmed != nil {
-				asked = true
-				looks.once(func(ctx context.Context) { c.usable(ctx, *next.Confirmed) })
-			}
-		case keys.Err != nil:
-			c.publish(next, keys)
-		}
+		again := w.step(snapshot, time.Now())
 		select {
 		case <-ctx.Done():
 			return
 		case <-sub.Changed():
-		case <-looks.changed:
-		case <-health.changed:
-		case <-after(answers):
-		case <-after(next.Wake(now)):
-		case <-after(c.lookAgain(next)):
+		case <-w.looks.changed:
+		case <-w.health.changed:
+		case <-after(again):
 		}
 	}
+}
+
+// walk is a run of a course: what it has seen so far, and what it has others look at.
+type walk struct {
+	*course
+	looks  *looks
+	health *health
+
+	seen    cluster.Cluster
+	change  uint64 // of the keys that seen was decoded from
+	known   bool   // the keys were read
+	settled bool   // somebody who leads was published
+	tried   bool   // the ways to confirm a leader were
+}
+
+// step takes up what is known now. It says when to look again at the latest; zero is
+// never.
+func (w *walk) step(snapshot watcher.Snapshot, now time.Time) (again time.Time) {
+	keys := sum(snapshot)
+	prev := w.baton
+	if keys.Presence == watcher.Unknown {
+		if keys.Err != nil {
+			w.publish(prev, keys)
+		}
+		return earliest(prev.Wake(now), w.lookAgain(prev))
+	}
+	news := keys.Change != w.change || !w.known
+	if news {
+		w.seen = w.def.Source.Decode(w.seen, snapshot)
+		w.seen.Name, w.change = w.def.Name, keys.Change
+	}
+	next := cluster.Next(prev, w.seen, w.def.Policy, w.looks.evidence(), now)
+	w.looks.adjust(next, w.def)
+	w.health.adjust(next, news, now)
+	next.Health = w.health.verdicts(now)
+	if until := w.health.pending(now); next.Phase == cluster.Steady && !w.settled && !until.IsZero() {
+		return until // a config that serves is not changed for what nobody can know yet
+	}
+	w.publish(next, keys)
+	w.news(prev, next, w.known, now)
+	w.known, w.settled = true, w.settled || next.Confirmed != nil
+	if next.Term != prev.Term {
+		w.keep(next)
+	}
+	if !w.tried && w.def.Rehearse && next.Confirmed != nil {
+		w.tried = true
+		w.looks.once(func(ctx context.Context) { w.usable(ctx, *next.Confirmed) })
+	}
+	return earliest(next.Wake(now), w.lookAgain(next))
+}
+
+// earliest is the first of two times; zero is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // secondLook is how long a leader has to be refused before that is said: whoever asks its

@@ -142,7 +142,7 @@ func TestLagByKeys(t *testing.T) {
 func TestFirstAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClinic(t, probe.Probe{Name: "sql", Kind: cluster.ProbeSQL, Interval: time.Second, Timeout: 2 * time.Second, Patience: cluster.Patience{Rise: 1, Fall: 1}})
-		if until := c.pending(time.Now()); until.Sub(time.Now()) < 2*time.Second || c.lags() != "" {
+		if until := c.pending(time.Now()); time.Until(until) < 2*time.Second || c.lags() != "" {
 			t.Errorf("at the start: it waits until %v, and has %q", until, c.lags())
 		}
 		c.answered(c.wards["pg1"], 0, "")
