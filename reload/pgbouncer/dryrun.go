@@ -24,7 +24,7 @@ var errReady = errors.New("pgbouncer is ready")
 // dryRun starts a pgbouncer on copies of the config and ends it as soon as it
 // is ready. It returns what pgbouncer printed, about the originals.
 func (d *daemon) dryRun(ctx context.Context, t *tree) (string, error) {
-	who, err := d.whoami(t.main)
+	who, err := reload.WhoChecks("pgbouncer", d.checkUser, t.main.uid, t.main.gid)
 	if err != nil {
 		return "", err
 	}
@@ -42,10 +42,10 @@ func (d *daemon) dryRun(ctx context.Context, t *tree) (string, error) {
 		return "", hint.Wrap(fmt.Errorf("listen for a dry run's readiness: %w", err), "TMPDIR may be too long a path for a socket")
 	}
 	defer func() { _ = notify.Close() }()
-	if who.cred != nil {
+	if who.Credential != nil {
 		// The directory last: from then on it is its user's to change.
 		for _, path := range []string{filepath.Join(dir, notifyName), dir} {
-			if err := os.Lchown(path, int(who.cred.Uid), int(who.cred.Gid)); err != nil {
+			if err := os.Lchown(path, int(who.Credential.Uid), int(who.Credential.Gid)); err != nil {
 				return "", fmt.Errorf("hand over directory for a dry run: %w", err)
 			}
 		}
@@ -67,7 +67,7 @@ func (d *daemon) dryRun(ctx context.Context, t *tree) (string, error) {
 		Env:        proc.Environment{Custom: []string{"NOTIFY_SOCKET=" + filepath.Join(dir, notifyName)}},
 		Dir:        t.dir,
 		Timeout:    d.timeout,
-		Credential: who.cred,
+		Credential: who.Credential,
 		Confined:   &d.keeps,
 	})
 	end(nil)
@@ -82,8 +82,8 @@ func (d *daemon) dryRun(ctx context.Context, t *tree) (string, error) {
 	case proc.SaidNo(err):
 		return out, refusal(out, who)
 	case errors.Is(err, fs.ErrPermission):
-		return out, hint.Wrap(fmt.Errorf("run %s as %s in %s: %w", d.binary, who.name, t.dir, errors.Unwrap(err)),
-			"%s has to be able to enter that directory and to run %s; check_user names another", who.name, d.binary)
+		return out, hint.Wrap(fmt.Errorf("run %s as %s in %s: %w", d.binary, who.Name, t.dir, errors.Unwrap(err)),
+			"%s has to be able to enter that directory and to run %s; check_user names another", who.Name, d.binary)
 	}
 	return out, reload.CannotCheck(fmt.Errorf("check config: %w", inPlace(err, copies)), d.binary, "binary")
 }
@@ -100,10 +100,10 @@ func inPlace(err error, copies *private) error {
 }
 
 // refusal is the error for a config that pgbouncer did not start with.
-func refusal(out string, who identity) error {
+func refusal(out string, who reload.Identity) error {
 	err := reload.Refuse(words(out))
 	if strings.Contains(out, "Permission denied") {
-		return hint.Wrap(err, "%s has to be able to read it: set user and perms in the template, or check_user to the user that pgbouncer runs as", who.name)
+		return hint.Wrap(err, "%s has to be able to read it: set user and perms in the template, or check_user to the user that pgbouncer runs as", who.Name)
 	}
 	return hint.Wrap(err, "correct the template at the line that pgbouncer names")
 }

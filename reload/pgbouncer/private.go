@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pgbaton/pgbaton/reload"
 )
 
 // private is a directory that nobody but the dry run's user can enter, with
@@ -45,7 +47,7 @@ func (p *private) moved(key string) (instead string, is bool) {
 // copyOut copies the whole config into dir, for who to read. Every copy keeps
 // the mode and the owner that its original has or is going to have, so that a
 // file which pgbouncer may not read is found out here.
-func copyOut(t *tree, dir string, who identity) (*private, error) {
+func copyOut(t *tree, dir string, who reload.Identity) (*private, error) {
 	p := &private{dir: dir, tree: t, copied: map[string]string{}}
 	head := fmt.Sprintf("[pgbouncer]\nunix_socket_dir = %s\n", dir)
 	if err := p.write(headName, head, &source{mode: 0o444}, who); err != nil {
@@ -79,17 +81,17 @@ func (p *private) name(s *source) string {
 	return name
 }
 
-func (p *private) write(name, content string, s *source, who identity) error {
+func (p *private) write(name, content string, s *source, who reload.Identity) error {
 	path := filepath.Join(p.dir, name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		return fmt.Errorf("copy config for a dry run: %w", err)
 	}
 	mode := s.mode
-	if who.cred == nil {
+	if who.Credential == nil {
 		mode |= 0o400 // it stays pgbaton's own
 	}
 	err := os.Chmod(path, mode)
-	if who.cred != nil {
+	if who.Credential != nil {
 		err = errors.Join(err, os.Lchown(path, s.uid, s.gid))
 	}
 	if err != nil {
@@ -98,7 +100,7 @@ func (p *private) write(name, content string, s *source, who identity) error {
 	return nil
 }
 
-func (p *private) copy(s *source, who identity, isMain bool) (string, error) {
+func (p *private) copy(s *source, who reload.Identity, isMain bool) (string, error) {
 	name := p.name(s)
 	lines := strings.Split(s.content, "\n")
 	for i := 0; i < len(s.entries); {
@@ -125,7 +127,7 @@ func (p *private) copy(s *source, who identity, isMain bool) (string, error) {
 }
 
 // rewrite is an entry as it stands in the copy.
-func (p *private) rewrite(s *source, i int, who identity) (text string, differs bool, err error) {
+func (p *private) rewrite(s *source, i int, who reload.Identity) (text string, differs bool, err error) {
 	e := s.entries[i]
 	switch {
 	case e.kind == header && e.section == "pgbouncer":
