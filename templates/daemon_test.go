@@ -22,6 +22,7 @@ import (
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/reload/haproxy"
 	"github.com/pgbaton/pgbaton/reload/pgbouncer"
+	"github.com/pgbaton/pgbaton/reload/pgpool"
 )
 
 // Every golden file is one that the daemon itself accepts.
@@ -29,6 +30,7 @@ func TestDaemonsAccept(t *testing.T) {
 	servertest.Need(t, "pgbouncer")
 	servertest.Need(t, "haproxy")
 	servertest.Need(t, "keepalived")
+	servertest.Need(t, "pgpool")
 	servertest.Need(t, "unshare")
 	servertest.Need(t, "ip")
 	dir := folder(t)
@@ -42,6 +44,10 @@ func TestDaemonsAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy, err := (&haproxy.Config{MasterSocket: filepath.Join(dir, "master.sock")}).Daemon(hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := (&pgpool.Config{}).Daemon(hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +67,8 @@ func TestDaemonsAccept(t *testing.T) {
 			case "haproxy.cfg":
 				err = proxy.Check(t.Context(), set)
 				quiet(t, exec.CommandContext(t.Context(), "haproxy", "-c", "-f", path))
+			case "pgpool.conf":
+				err = pool.Check(t.Context(), set)
 			case "keepalived.conf":
 				// keepalived looks whether the interface exists.
 				quiet(t, exec.CommandContext(t.Context(), "unshare", "--net", "sh", "-ec",

@@ -30,6 +30,7 @@ func TestHostileValues(t *testing.T) {
 	for template, vars := range map[string]map[string]any{
 		"pgbouncer.ini":   {"databases": []any{"app"}},
 		"haproxy.cfg":     {},
+		"pgpool.conf":     {},
 		"keepalived.conf": {"virtual_ipaddress": []any{"192.0.2.10/24"}, "interface": "eth0", "follow_leader": true, "member": "pg2"},
 	} {
 		t.Run(template, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 func TestNames(t *testing.T) {
 	names := templates.Names()
-	if want := []string{"haproxy.cfg", "keepalived.conf", "pgbouncer.ini"}; !slices.Equal(names, want) {
+	if want := []string{"haproxy.cfg", "keepalived.conf", "pgbouncer.ini", "pgpool.conf"}; !slices.Equal(names, want) {
 		t.Errorf("%v, want %v", names, want)
 	}
 	for _, name := range names {

@@ -82,6 +82,7 @@ func TestLineBreaksAreRefused(t *testing.T) {
 	for _, f := range []fixture{
 		{template: "pgbouncer.ini", vars: map[string]any{}},
 		{template: "haproxy.cfg", vars: map[string]any{}},
+		{template: "pgpool.conf", vars: map[string]any{}},
 		{template: "keepalived.conf", vars: map[string]any{"virtual_ipaddress": []any{"192.0.2.10/24"}, "interface": "eth0"}},
 	} {
 		f.state = []byte(oneMember("10.0.0.1:5432"))
@@ -140,6 +141,13 @@ func TestBadVars(t *testing.T) {
 		{"pgbouncer.ini", map[string]any{"extra": map[string]any{"[databases]": 1}}, "is no name of a setting"},
 		{"haproxy.cfg", map[string]any{"leader_check": "sql"}, `want auto, patroni or tcp, have "sql"`},
 		{"haproxy.cfg", map[string]any{"max_lag": "16 MB"}, "want a size such as 16MB"},
+		{"pgpool.conf", map[string]any{"backends": []any{"pg1=10.0.0.1"}}, `"pg1=10.0.0.1" is not NAME or NAME=HOST:PORT`},
+		{"pgpool.conf", map[string]any{"backends": []any{"pg1", "pg1=10.0.0.1:5432"}}, "pg1 is named twice"},
+		{"pgpool.conf", map[string]any{"backends": []any{"pg1=a b:5432"}}, `"a b" is no host`},
+		{"pgpool.conf", map[string]any{"backends": []any{"pg2"}}, "the leader pg1 is not among them"},
+		{"pgpool.conf", map[string]any{"sr_check_user": "o'neill"}, "holds a quote"},
+		{"pgpool.conf", map[string]any{"extra": map[string]any{"a b": 1}}, "is no name of a setting"},
+		{"pgpool.conf", map[string]any{"extra": map[string]any{"log_line_prefix": `\'`}}, "the value of log_line_prefix holds a quote"},
 		{"haproxy.cfg", map[string]any{"read_write_port": "5000"}, "want a number, have text"},
 	} {
 		t.Run(tc.want, func(t *testing.T) {
@@ -161,7 +169,7 @@ func TestHostileMembers(t *testing.T) {
 		"unix%40/run/evil.sock:5432", "fd%403:5432", "[::1%25 user=x]:5432",
 		"[::1%\\n  bind :1]:5432", "[::1%\\n\\n[pgbouncer]\\nauth_type=any]:5432", "10.0.0.9%0a:5432",
 	} {
-		for _, template := range []string{"pgbouncer.ini", "haproxy.cfg"} {
+		for _, template := range []string{"pgbouncer.ini", "haproxy.cfg", "pgpool.conf"} {
 			t.Run(template+"/"+host, func(t *testing.T) {
 				f := fixture{template: template, state: []byte(oneMember("10.0.0.1:5432"))}
 				clean := f.execute(t, nil)

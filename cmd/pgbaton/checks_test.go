@@ -19,6 +19,7 @@ func TestChecksSeeNoToken(t *testing.T) {
 		"pgbouncer":  `binary = %q`,
 		"haproxy":    "pid_file = \"/nowhere\"\n binary = %q",
 		"keepalived": `binary = %q`,
+		"pgpool":     `binary = %q`,
 		"exec":       "command = [\"true\"]\n check = [%q]",
 	} {
 		t.Run(kind, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/pgbaton/pgbaton/reload/haproxy"
 	"github.com/pgbaton/pgbaton/reload/keepalived"
 	"github.com/pgbaton/pgbaton/reload/pgbouncer"
+	"github.com/pgbaton/pgbaton/reload/pgpool"
 	"github.com/pgbaton/pgbaton/reload/signal"
 	"github.com/pgbaton/pgbaton/reload/systemd"
 	"github.com/pgbaton/pgbaton/watcher/cluster"
@@ -39,6 +40,7 @@ func kinds() config.Kinds {
 		},
 		Daemons: map[string]func() config.Daemon{
 			"pgbouncer":  func() config.Daemon { return &pgbouncer.Config{} },
+			"pgpool":     func() config.Daemon { return &pgpool.Config{} },
 			"haproxy":    func() config.Daemon { return &haproxy.Config{} },
 			"keepalived": func() config.Daemon { return &keepalived.Config{} },
 			"signal":     func() config.Daemon { return &signal.Config{} },

@@ -106,7 +106,7 @@ func newRoot(std stdio) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pgbaton",
 		Short: "Keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL",
-		Long: `pgbaton keeps PgBouncer, HAProxy and keepalived pointed at the right PostgreSQL: it watches who leads a PostgreSQL cluster, renders
+		Long: `pgbaton keeps PgBouncer, HAProxy, pgpool-II and keepalived pointed at the right PostgreSQL: it watches who leads a PostgreSQL cluster, renders
 configs from templates, lets each daemon check them, swaps them in, and makes the daemon follow.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -223,6 +223,7 @@ func machine(ctx context.Context) []byte {
 		{"pgbouncer", "-V"},
 		{"haproxy", "-v"},
 		{"keepalived", "--version"},
+		{"pgpool", "--version"},
 	} {
 		text, err := output(ctx, command...)
 		fmt.Fprintf(&b, "\n$ %s\n%s", strings.Join(command, " "), text)

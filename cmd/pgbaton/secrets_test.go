@@ -22,7 +22,7 @@ import (
 var planted = map[string]string{
 	"token": "tok-3f9b1c77", "basic": "basic-88ae01", "env token": "envtok-77e2aa", "url": "urlpw-5512ab",
 	"rest": "restpw-90fe11", "sql": "sqlpw-41cc09", "console": "consolepw-7d30", "key": "kvpw-66b2f0", "json": "jsonpw-1bb8d4",
-	"stats": "statspw-c03e5d", "database": "dbpw-2f6e90", "userlist": "userpw-e8871b", "vrrp": "vrrppw9", "var": "varpw-0d44c2", "old": "oldpw-19ab3e",
+	"stats": "statspw-c03e5d", "database": "dbpw-2f6e90", "userlist": "userpw-e8871b", "vrrp": "vrrppw9", "pgpool": "poolpw-5b1d73", "var": "varpw-0d44c2", "old": "oldpw-19ab3e",
 }
 
 // spots replaces «NAME» by what is planted there.
@@ -89,6 +89,7 @@ func TestErrorsHideSecrets(t *testing.T) {
 		"haproxy's words":       {file + target("haproxy", "pid_file = \"/x\"", haproxy+" stats auth admin:«stats» admin:«stats»\n «stats» {{ key \"app/db_password\" }}"), []string{"render", "-check"}, exitRefused, "<hidden>"},
 		"pgbouncer's words":     {file + target("pgbouncer", "", "[databases]\na = host=b password=«database» «database»=1\n[pgbouncer]\nauth_type = any\n"), []string{"render", "-check"}, exitRefused, "refused"},
 		"keepalived's words":    {file + target("keepalived", "", "vrrp_instance a {\n interface lo\n virtual_router_id 1\n authentication {\n auth_type PASS\n auth_pass «vrrp»\n }\n «vrrp» yes\n}"), []string{"render", "-check"}, exitRefused, "<hidden>"},
+		"pgpool's words":        {file + target("pgpool", "", "sr_check_password = «pgpool» «pgpool»"), []string{"render", "-check"}, exitRefused, "<hidden>"},
 		"a check's words":       {file + target("exec", "command = [\"true\"]\n check = [\"sh\", \"-c\", \"cat {file}; exit 1\"]", "\"ada\" \"«userlist»\"\npassword: «var»\n{{ key \"app/db_password\" }}"), []string{"render", "-check"}, exitRefused, "<hidden>"},
 		"a command's words":     {file + target("exec", "command = [\"sh\", \"-c\", \"cat $PGBATON_DESTINATION; exit 1\"]", "\"ada\" \"«userlist»\""), []string{"run", "-once", "-timeout", "300ms"}, exitFailed, "<hidden>"},
 		"debug output":          {file + target("exec", "command = [\"sh\", \"-c\", \"cat $PGBATON_DESTINATION\"]", "\"ada\" \"«userlist»\""), []string{"run", "-once"}, exitDone, "<hidden>"},
