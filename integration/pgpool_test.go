@@ -29,6 +29,12 @@ func newPgPool(t *testing.T, consul *servertest.ConsulServer, c *servertest.Patr
 %s
 cluster "patroni" "main" {
   scope = %q
+  probe "sql" {}
+  probe "lag" {
+    interval  = "200ms"
+    max_delay = "2s"
+    dwell     = "1s"
+  }
 }
 target "pgpool" "edge" {
   template {
@@ -59,30 +65,49 @@ target "pgpool" "edge" {
 	return e
 }
 
-// readsFromReplicas waits until a session through pgpool reads from another member than the
-// leader. It asks no volatile function, as pg_is_in_recovery is: pgpool takes such a query
-// for a write.
-func (e *edge) readsFromReplicas(t *testing.T, leader *servertest.PatroniMember) {
+// reader is the port of the server that a new session through pgpool reads from. It asks no
+// volatile function, as pg_is_in_recovery is: pgpool takes such a query for a write.
+func (e *edge) reader(t *testing.T) (port int, err error) {
 	t.Helper()
-	servertest.Eventually(t, "a session reads from a replica", func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		conn, err := pgx.Connect(ctx, through(e.port).url)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.Close(ctx) }()
-		port := 0
-		err = conn.QueryRow(ctx, "SELECT inet_server_port()").Scan(&port)
-		if err == nil && port == leader.Port {
-			err = errors.New("it reads from the leader")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, through(e.port).url)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	err = conn.QueryRow(ctx, "SELECT inet_server_port()").Scan(&port)
+	return port, err
+}
+
+// reads waits until a session through pgpool reads from a member.
+func (e *edge) reads(t *testing.T, m *servertest.PatroniMember) {
+	t.Helper()
+	servertest.Eventually(t, "a session reads from "+m.Name, func() error {
+		port, err := e.reader(t)
+		if err == nil && port != m.Port {
+			err = fmt.Errorf("it reads from port %d", port)
 		}
 		return err
 	})
 }
 
+// readsElsewhere waits until many sessions on end read from others than a member.
+func (e *edge) readsElsewhere(t *testing.T, m *servertest.PatroniMember) {
+	t.Helper()
+	servertest.Eventually(t, "sessions read elsewhere than from "+m.Name, func() error {
+		for range 20 {
+			if port, err := e.reader(t); err != nil || port == m.Port {
+				return errors.Join(err, errors.New("one reads there"))
+			}
+		}
+		return nil
+	})
+}
+
 // TestPgPoolFollowsTheLeader: writers through a real pgpool follow a switchover, and a leader
-// that hangs with their sessions. No write is taken by a server that leads no more.
+// that hangs with their sessions. No write is taken by a server that leads no more, and no
+// new session reads from a replica that lags.
 func TestPgPoolFollowsTheLeader(t *testing.T) {
 	const clients = 4
 	consul := servertest.Consul(t)
@@ -90,7 +115,12 @@ func TestPgPoolFollowsTheLeader(t *testing.T) {
 	c := servertest.Patroni(t, consul, 3, servertest.DynamicConfig("maximum_lag_on_failover", 1<<30))
 	e := newPgPool(t, consul, c)
 	w := startWriters(t, e.port, clients)
-	e.readsFromReplicas(t, c.Members[0])
+	e.reads(t, c.Members[1])
+	e.reads(t, c.Members[2])
+	pauseReplay(c.Members[2])(t)
+	e.readsElsewhere(t, c.Members[2])
+	resumeReplay(c.Members[2])(t)
+	e.reads(t, c.Members[2])
 
 	c.Switchover(t, c.Members[1])
 	through(e.port).landsOn(t, c.Members[1])
@@ -98,7 +128,7 @@ func TestPgPoolFollowsTheLeader(t *testing.T) {
 	t.Logf("a switchover: longest stall %v, %d errors", w.Stall().Round(time.Millisecond), len(w.Failures()))
 	c.AwaitReady(t)
 	servertest.Eventually(t, "the old leader is attached again", func() error { return e.logged("attach a backend: target=pgpool.edge backend=0") })
-	e.readsFromReplicas(t, c.Members[1])
+	e.reads(t, c.Members[0])
 
 	old := c.Members[1]
 	old.Freeze(t)
@@ -116,7 +146,7 @@ func TestPgPoolFollowsTheLeader(t *testing.T) {
 		}
 	}
 	c.AwaitReady(t)
-	e.readsFromReplicas(t, next)
+	e.reads(t, old)
 	if failed, missing := w.End(t, next); len(missing) > 0 {
 		t.Errorf("%d acknowledged rows are not there; %d errors", len(missing), len(failed))
 	}
