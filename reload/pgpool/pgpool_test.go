@@ -295,6 +295,20 @@ func TestNumbers(t *testing.T) {
 	r.landsOn(t, 2)
 }
 
+// TestNewLeader: a server that pgpool has never heard of leads at once, and the one before is
+// dead.
+func TestNewLeader(t *testing.T) {
+	t.Parallel()
+	r := rigged(t, 3)
+	r.start(t, "primary", "standby", "")
+	d := r.daemon(t, pgpool.Config{})
+	r.landsOn(t, 0)
+	r.servers[0].Kill()
+	r.servers[2].Promote(t)
+	r.follows(t, d, r.file([]string{"detached", "standby", "primary"}), "reload, promote 1, attach 2")
+	r.landsOn(t, 2)
+}
+
 // TestSettings: what a reload follows is seen, and what takes a restart is told.
 func TestSettings(t *testing.T) {
 	t.Parallel()
