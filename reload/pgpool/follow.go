@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/hint"
-	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
 )
 
@@ -75,14 +74,14 @@ func (f *follower) follow(ctx context.Context) error {
 		return moved
 	}
 	if misplaced != "" {
-		return errors.Join(moved, f.afresh(ctx, misplaced))
+		return f.afresh(ctx, misplaced, moved)
 	}
 	differs, stuck, err := f.shows(ctx, nodes)
 	switch {
 	case err != nil:
 		return errors.Join(moved, err)
 	case stuck != "":
-		return errors.Join(moved, f.afresh(ctx, stuck))
+		return f.afresh(ctx, stuck, moved)
 	case differs != "":
 		return errors.Join(moved, hint.Wrap(fmt.Errorf("reload pgpool at %s: %s", f.pcp, differs),
 			"see pgpool's log, and whether it was started with this config file"))
@@ -252,33 +251,4 @@ func (f *follower) take(ctx context.Context, nodes []node, steps []step) ([]node
 			return nodes, fmt.Errorf("move backends of pgpool at %s: %w", f.pcp, context.Cause(ctx))
 		}
 	}
-}
-
-// afresh restarts pgpool for what it does not follow otherwise.
-func (f *follower) afresh(ctx context.Context, why string) error {
-	if len(f.restart) == 0 {
-		return hint.Wrap(fmt.Errorf("reload pgpool at %s: it follows this only when it is started: %s", f.pcp, why),
-			"restart pgpool, or let pgbaton do it: restart = [\"systemctl\", \"restart\", \"pgpool2\"]; the leader is followed meanwhile. So that no number of a backend changes, name all members in the var backends")
-	}
-	f.log.Warn("pgpool is restarted, for it follows a change only when it is started", "change", why)
-	if _, err := proc.Run(ctx, proc.Command{Args: f.restart, Timeout: f.timeout}); err != nil {
-		return hint.Wrap(fmt.Errorf("restart pgpool: %w", err), "run it by hand as pgbaton's user")
-	}
-	f.did, f.told, f.all = append(f.did, "restart"), time.Now(), false
-	nodes, err := f.look(ctx, true)
-	if err != nil {
-		return err
-	}
-	if why := f.misplaced(nodes); why != "" {
-		return hint.Wrap(fmt.Errorf("pgpool at %s was restarted: %s", f.pcp, why), "see whether it was started with this config file")
-	}
-	nodes, err = f.move(ctx, nodes)
-	if err != nil {
-		return err
-	}
-	differs, stuck, err := f.shows(ctx, nodes)
-	if differs != "" || stuck != "" {
-		err = hint.Wrap(fmt.Errorf("pgpool at %s was restarted: %s%s", f.pcp, differs, stuck), "see whether it was started with this config file")
-	}
-	return err
 }

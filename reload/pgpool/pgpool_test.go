@@ -293,6 +293,18 @@ func TestNumbers(t *testing.T) {
 	restarts := r.daemon(t, pgpool.Config{Restart: []string{"sh", "-c", "kill -INT $(cat " + r.dir + "/pgpool.pid)"}})
 	r.follows(t, restarts, renumbered, "restart, attach 0")
 	r.landsOn(t, 2)
+
+	// The leader has another address.
+	r.servers[0].Start(t, true)
+	r.servers[0].Promote(t)
+	r.servers[2].Kill()
+	moved := r.file([]string{"primary", "standby", ""})
+	r.fails(t, d, moved, fmt.Sprintf("pgpool has no backend 127.0.0.1:%d, which is to be primary", r.servers[0].Port), "it follows this only when it is started")
+	mark, err := restarts.Follow(t.Context(), r.put(t, moved), reload.Mark{})
+	if err != nil || !strings.Contains(mark.How, "restart") {
+		t.Errorf("mark %+v, error %v", mark, err)
+	}
+	r.landsOn(t, 0)
 }
 
 // TestNewLeader: a server that pgpool has never heard of leads at once, and the one before is

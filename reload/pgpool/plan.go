@@ -105,6 +105,10 @@ func (s *settings) plan(nodes []node, silent map[int]bool) plan {
 		p.lead(nodes, silent, leader)
 		return p
 	}
+	if leader < 0 && s.leader() >= 0 {
+		p.vacate(nodes, places)
+		return p
+	}
 	p.stands = true
 	var attach []int
 	for id, n := range nodes {
@@ -132,6 +136,29 @@ func (p *plan) lead(nodes []node, silent map[int]bool, leader int) {
 	}
 	for id, n := range nodes {
 		if n.attached() && !silent[id] {
+			p.steps = []step{{"promote", id}}
+			return
+		}
+	}
+	for id, n := range nodes {
+		if n.attached() && id != before {
+			p.steps = append(p.steps, step{"detach", id})
+		}
+	}
+	p.steps = append(p.steps, step{"detach", before})
+}
+
+// vacate adds what takes the writes from a server that is not to have them, where pgpool
+// does not know the one that is. Nothing is attached, and that server not detached, while
+// pgpool would look for a primary that it can't find: a standby is made primary, and refuses
+// writes itself.
+func (p *plan) vacate(nodes []node, places map[int]place) {
+	before := slices.IndexFunc(nodes, func(n node) bool { return n.attached() && n.primary })
+	if before < 0 || places[before] != detached {
+		return
+	}
+	for id, n := range nodes {
+		if n.attached() && places[id] == standby {
 			p.steps = []step{{"promote", id}}
 			return
 		}

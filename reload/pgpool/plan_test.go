@@ -36,7 +36,9 @@ func TestPlan(t *testing.T) {
 		{"one that hangs is not attached", []place{primary, standby, standby}, []node{at(1, up, true), at(2, down, false), at(3, up, false)}, []int{1}, "", "h:2 does not answer"},
 		{"not in the file", []place{primary}, []node{at(1, up, true), at(2, up, false), {}}, nil, "detach 1", ""},
 		{"renumbered", []place{"", standby, primary}, []node{at(3, up, false), at(2, up, true)}, nil, "promote 0", ""},
-		{"not in pgpool", []place{primary, standby}, []node{at(2, up, true)}, nil, "", "pgpool has no backend h:1, which is to be primary"},
+		{"not in pgpool, and who led is a standby", []place{primary, standby}, []node{at(2, up, true)}, nil, "", "pgpool has no backend h:1, which is to be primary"},
+		{"not in pgpool, and who led is to lead no more", []place{primary, detached, standby}, []node{at(2, up, true), at(3, up, false)}, nil, "promote 1", "pgpool has no backend h:1"},
+		{"not in pgpool, and nobody is left", []place{primary, detached}, []node{at(2, up, true)}, nil, "detach 0", "pgpool has no backend h:1"},
 		{"no leader is wanted", []place{standby, detached}, []node{at(1, down, false), at(2, up, true)}, nil, "detach 1, attach 0", ""},
 		{"nothing is wanted", []place{"", ""}, []node{at(1, down, false), at(2, up, true)}, nil, "", ""},
 	} {
