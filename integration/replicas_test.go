@@ -20,6 +20,9 @@ func TestReplicasThatLagLeaveTheRotation(t *testing.T) {
 	consul := servertest.Consul(t)
 	c := servertest.Patroni(t, consul, 3, servertest.DynamicConfig("maximum_lag_on_failover", 1<<30))
 	probes := `
+  probe "tcp" {
+    interval = "200ms"
+  }
   probe "sql" {
     interval = "200ms"
     fall     = 5
@@ -118,6 +121,10 @@ func TestReplicasThatLagLeaveTheRotation(t *testing.T) {
 		}
 		serve(t, lame, other)
 	})
+	// Not even of the one that hung: the kernel took its connections.
+	if e.logged("probe=tcp") == nil {
+		t.Errorf("a port is said not to take connections:\n%s", e.daemon.Output())
+	}
 	if n := strings.Count(e.daemon.Output(), "reload "); n > 1 { // the first is that of the start
 		t.Errorf("haproxy was reloaded %d times:\n%s", n, e.daemon.Output())
 	}

@@ -178,6 +178,7 @@ func (h *health) located(w *ward, i int, at probe.Position, err error) {
 		return
 	}
 	now := time.Now()
+	w.keyed = err != nil && !probe.LetsIn(err)
 	if w.member.Name == h.leader {
 		if err == nil {
 			// It was there at some time since it was asked: so what comes of it is never too little.
@@ -191,7 +192,7 @@ func (h *health) located(w *ward, i int, at probe.Position, err error) {
 	if !h.trail.Known() && h.young(now) {
 		return // the leader may answer still
 	}
-	switch w.keyed = err != nil && !probe.LetsIn(err); {
+	switch {
 	case w.keyed && w.key == 0:
 		h.judge(w, i, err.Error(), now)
 		return

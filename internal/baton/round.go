@@ -25,6 +25,10 @@ type turn struct {
 // they are compared with where it is now.
 const afterLeader = 10 * time.Millisecond
 
+// tryLogin is how long a server that refused a login is left in peace, if its key tells as
+// much: it logs every one.
+const tryLogin = time.Minute
+
 func newRound(h *health, w *ward, kinds ...cluster.ProbeKind) *round {
 	r := &round{health: h, ward: w}
 	for i, p := range h.probes {
@@ -61,6 +65,9 @@ func (r *round) run(ctx context.Context) {
 // same beat.
 func (r *round) next(i int, now time.Time) time.Time {
 	p := r.health.probes[i]
+	if p.Kind == cluster.ProbeLag && r.health.byKeys(r.ward) {
+		return now.Add(tryLogin)
+	}
 	shift := time.Duration(0)
 	if p.Kind == cluster.ProbeLag && !r.health.leads(r.ward.member.Name) {
 		shift = afterLeader
@@ -73,6 +80,13 @@ func (h *health) leads(member string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.leader == member
+}
+
+// byKeys says whether a member's key has to tell where it is.
+func (h *health) byKeys(w *ward) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return w.keyed && w.key != 0
 }
 
 func (r *round) ask(ctx context.Context, session *probe.Session, i int) {
