@@ -67,8 +67,8 @@ func TestReplicasThatLagLeaveTheRotation(t *testing.T) {
 		t.Run(fault.name, func(t *testing.T) {
 			stays := connect(t, lame, read)
 			fault.begin(t)
+			servertest.Eventually(t, "pgbaton says so", func() error { return e.saysOf(lame, strings.Fields(fault.probes)...) })
 			serve(t, other)
-			e.saysOf(t, lame, strings.Fields(fault.probes)...)
 			fault.end(t)
 			serve(t, lame, other)
 			if _, err := stays.Exec(t.Context(), "SELECT 1"); err != nil {
@@ -86,6 +86,7 @@ func TestReplicasThatLagLeaveTheRotation(t *testing.T) {
 			}
 			crowd = append(crowd, conn)
 		}
+		servertest.Eventually(t, "pgbaton says so", func() error { return e.saysOf(lame, "not-full") })
 		serve(t, other)
 		if err := e.logged(`probe=not-full why="it is \"2\", not < \"2\""`); err != nil {
 			t.Error(err)
@@ -158,14 +159,22 @@ func beat(t *testing.T, leader *servertest.PatroniMember) {
 	}()
 }
 
-// rotation is an error unless reads through an endpoint come from all of want, and from
-// nobody else.
+// rotation is an error unless sessions through an endpoint are on all of want, and on
+// nobody else. They are open at the same time: a balancer that looks for the one with the
+// fewest has reason to take each.
 func rotation(t *testing.T, read endpoint, want []*servertest.PatroniMember) error {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	seen := map[int]bool{}
 	for range 4 * len(want) {
-		port, _, err := read.readsFrom(t)
+		conn, err := pgx.Connect(ctx, read.url)
 		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		var port int
+		if err := conn.QueryRow(ctx, "SELECT inet_server_port()").Scan(&port); err != nil {
 			return err
 		}
 		seen[port] = true
@@ -277,13 +286,12 @@ func receiver(m *servertest.PatroniMember, sig syscall.Signal) func(*testing.T) 
 	}
 }
 
-// saysOf wants one of some probes to be what pgbaton has against a member.
-func (e *edge) saysOf(t *testing.T, m *servertest.PatroniMember, probes ...string) {
-	t.Helper()
+// saysOf is an error unless one of some probes is what pgbaton has against a member.
+func (e *edge) saysOf(m *servertest.PatroniMember, probes ...string) (err error) {
 	for _, p := range probes {
-		if e.logged("member is unfit: cluster=main member="+m.Name+" probe="+p) == nil {
-			return
+		if err = e.logged("member is unfit: cluster=main member=" + m.Name + " probe=" + p); err == nil {
+			break
 		}
 	}
-	t.Errorf("nothing is said of %s and a probe %v:\n%s", m.Name, probes, e.daemon.Output())
+	return err
 }
