@@ -42,6 +42,27 @@ func (s *Postgres) Copy(t testing.TB, name string) *Postgres {
 	return c
 }
 
+// Replica makes a replica of a stopped server: started in recovery, it streams from it.
+func (s *Postgres) Replica(t testing.TB, name string) *Postgres {
+	t.Helper()
+	c := s.Copy(t, name)
+	c.more = append(c.more, fmt.Sprintf("primary_conninfo=host=127.0.0.1 port=%d user=postgres sslmode=disable", s.Port), "wal_retrieve_retry_interval=100ms",
+		"max_connections=100") // no fewer than initdb notes for a server that never ran
+	return c
+}
+
+// Secure makes a stopped server speak TLS, with the certificate "server" that an authority
+// issued, and ask everybody but the superuser for a password.
+func (s *Postgres) Secure(t testing.TB, a *Authority) {
+	t.Helper()
+	for from, to := range map[string]string{"server.pem": "server.crt", "server-key.pem": "server.key"} {
+		asPostgres(t, "install", "-m", "600", a.Path(from), filepath.Join(s.data, to))
+	}
+	hba := filepath.Join(s.data, "pg_hba.conf")
+	asPostgres(t, "sh", "-c", fmt.Sprintf("printf '%%s\\n' 'host all postgres 127.0.0.1/32 trust' 'host all all all scram-sha-256' >%[1]s.new && cat %[1]s >>%[1]s.new && mv %[1]s.new %[1]s", hba))
+	s.more = append(s.more, "ssl=on")
+}
+
 func asPostgres(t testing.TB, args ...string) {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
