@@ -36,6 +36,7 @@ var mayImport = map[string]string{
 	"internal/dial":       "",
 	"internal/login":      "internal/hint",
 	"internal/proc":       "internal/hint",
+	"internal/doctor":     "internal/probe internal/dial internal/login internal/hint",
 	"internal/baton":      "watcher watcher/cluster internal/probe internal/state internal/hint internal/explain",
 	"internal/probe":      "watcher/cluster internal/login internal/hint",
 	"internal/state":      "internal/hint internal/explain",

@@ -90,7 +90,7 @@ var groups = []struct {
 	{"To run:", func(std stdio) []*cobra.Command {
 		return []*cobra.Command{
 			runVerb(std), statusVerb(std), historyVerb(std), verifyVerb(std), freezeVerb(std), thawVerb(std), applyVerb(std),
-			holdVerb(std), releaseVerb(std),
+			holdVerb(std), releaseVerb(std), doctorVerb(std),
 		}
 	}},
 	{more, func(std stdio) []*cobra.Command {

@@ -100,7 +100,8 @@ target "exec" "app" {
 	for name, text := range map[string]string{
 		"state.yaml": "kv: {app/name: shop}\n", "other.yaml": "kv: {app/name: store}\n",
 		"pgbaton.hcl": fmt.Sprintf(config, "state", "out"), "conf.d/pgbaton.hcl": fmt.Sprintf(config, "state", "../out"),
-		"patroni.yml": "scope: batman\nconsul: {host: '127.0.0.1:8500'}\n",
+		"pgdoctor.cfg": fmt.Sprintf("http_port = %d\npg_host = 127.0.0.1\npg_port = 1\n", servertest.FreePort(t)),
+		"patroni.yml":  "scope: batman\nconsul: {host: '127.0.0.1:8500'}\n",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -174,6 +175,9 @@ func example(t *testing.T, line string, want int) {
 	switch line {
 	case "pgbaton run -config pgbaton.hcl": // runs until it is ended
 		servertest.Eventually(t, "it applies", saysIn(&log, "applied: target=exec.app"))
+		cancel()
+	case "pgbaton doctor pgdoctor.cfg":
+		servertest.Eventually(t, "it serves", saysIn(&log, "serving: listen="))
 		cancel()
 	case "pgbaton demo":
 		servertest.Eventually(t, "it reloads", saysIn(&out, "reloaded"))

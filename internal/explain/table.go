@@ -46,6 +46,8 @@ const (
 	Forbidden  = "PGB053"
 	NoListener = "PGB054"
 	ChildFails = "PGB055"
+	NoDoctor   = "PGB056"
+	Unwell     = "PGB057"
 
 	// The command line.
 	Usage       = "PGB061"
@@ -253,6 +255,18 @@ var Entries = []Entry{
 		"The program of the exec block could not be started or ended, or ended with another code than 0.",
 		"pgbaton ends when its child does, with the same code.",
 		"Run the command by hand, as pgbaton's user.",
+	},
+	{
+		NoDoctor, "no-doctor", "pgbaton doctor can't listen",
+		"The port of its health check is in use, by the pgDoctor of before perhaps, or http_address is none of this machine.",
+		"It ends. Under systemd it is started again.",
+		"See what listens there: ss -ltnp. Stop it, or set another http_port, and in the balancer too.",
+	},
+	{
+		Unwell, "unwell", "A server does not pass its checks",
+		"pgbaton doctor has told a balancer that a PostgreSQL server is not well. The reasons stand beside it.",
+		"It answers 500 with the reasons until the checks pass, and looks anew at each request.",
+		"pgbaton doctor -once runs the checks by hand. Where a check is wrong and not the server, docs/doctor.md says how checks are read.",
 	},
 	{
 		Usage, "usage", "The command line is not understood",
