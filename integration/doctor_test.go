@@ -24,11 +24,11 @@ import (
 	"github.com/pgbaton/pgbaton/internal/servertest"
 )
 
-// startDoctor starts a pgbaton doctor on a pgdoctor.cfg, as a user without rights, and
-// waits until it listens.
-func startDoctor(t *testing.T, program, cfg string, port int) *servertest.Process {
+// startDoctor starts a pgbaton doctor as a user without rights, and waits until it
+// listens.
+func startDoctor(t *testing.T, program string, port int, args ...string) *servertest.Process {
 	t.Helper()
-	cmd := exec.Command(program, "doctor", cfg)
+	cmd := exec.Command(program, append([]string{"doctor"}, args...)...)
 	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/bin:/bin", "GORACE=halt_on_error=1"}
 	servertest.AsPostgres(t, cmd)
 	p := servertest.Start(t, cmd)
@@ -90,7 +90,7 @@ func TestDoctorDrivesHAProxy(t *testing.T) {
 	dir, primary, replica := streaming(t)
 	ports := servertest.FreePorts(t, 4)
 	cfg := pgdoctorCfg(t, dir, ports[0], replica.Port, "pg_max_replication_lag = 1", `"SELECT pg_is_in_recovery()" = "t"`)
-	doctor := startDoctor(t, binary, cfg, ports[0])
+	doctor := startDoctor(t, binary, ports[0], cfg)
 	// OPTIONS and HTTP/1.0 is what a bare httpchk asks.
 	backends := []string{"option httpchk", "option httpchk GET /", "option httpchk HEAD / HTTP/1.1\\r\\nHost:\\ pgdoctor\n  http-check expect status 200"}
 	config := fmt.Sprintf("global\n  stats socket %s/stats.sock mode 600 level admin\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 1m\n  timeout server 1m\n", dir)
@@ -144,21 +144,51 @@ func TestDoctorDrivesHAProxy(t *testing.T) {
 	all("DOWN L4CON", "the doctor is away")
 }
 
-// TestDoctorsBalancer: HAProxy takes the config of docs/doctor.md.
+// TestDoctorsBalancer: HAProxy takes the configs of docs/doctor.md, and asks for each
+// server by its name where it is told to.
 func TestDoctorsBalancer(t *testing.T) {
 	page, err := os.ReadFile("../docs/doctor.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(page), "```haproxy\n")
-	snippet, _, ended := strings.Cut(rest, "```")
-	if !found || !ended {
-		t.Fatal("docs/doctor.md has none")
-	}
-	config := "defaults\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n" + snippet
-	out, err := exec.Command(servertest.Need(t, "haproxy"), "-c", "-f", servertest.File(t, filepath.Join(t.TempDir(), "haproxy.cfg"), config, 0o644)).CombinedOutput()
-	if err != nil || strings.Contains(string(out), "WARNING") {
-		t.Errorf("%v: %s", err, out)
+	dir := servertest.PostgresDir(t)
+	port := servertest.FreePort(t)
+	asked := make(chan string, 100)
+	doctor := http.Server{Addr: fmt.Sprint("127.0.0.1:", port), Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- r.Method + " " + r.URL.Path:
+		default:
+		}
+	})}
+	go func() { _ = doctor.ListenAndServe() }()
+	t.Cleanup(func() { _ = doctor.Close() })
+	servertest.Eventually(t, "it listens", servertest.Listening(doctor.Addr))
+	snippets := strings.Split(string(page), "```haproxy\n")[1:]
+	for i, want := range [][]string{{"OPTIONS /"}, {"GET /main/pg2", "GET /main/pg3"}} {
+		snippet, _, _ := strings.Cut(snippets[i], "```")
+		config := "defaults\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n" + strings.NewReplacer(
+			"port 8071", fmt.Sprint("port ", port), "addr 10.0.0.5", "addr 127.0.0.1", "server pg2 10.0.0.12", "server pg2 127.0.0.1", "server pg3 10.0.0.13", "server pg3 127.0.0.1",
+			"bind :5001", fmt.Sprint("bind 127.0.0.1:", servertest.FreePort(t)), "inter 2s", "inter 100ms",
+		).Replace(snippet)
+		cmd := exec.Command(servertest.Need(t, "haproxy"), "-db", "-f", servertest.File(t, filepath.Join(dir, "haproxy.cfg"), config, 0o644))
+		servertest.AsPostgres(t, cmd)
+		balancer := servertest.Start(t, cmd)
+		seen := map[string]bool{}
+		servertest.Eventually(t, fmt.Sprintf("it asks %q", want), func() error {
+			for len(asked) > 0 {
+				seen[<-asked] = true
+			}
+			for _, w := range want {
+				if !seen[w] {
+					return fmt.Errorf("it asked %v: %s", seen, balancer.Output())
+				}
+			}
+			return nil
+		})
+		if strings.Contains(balancer.Output(), "[WARNING]") && strings.Contains(balancer.Output(), "config") {
+			t.Errorf("%s", balancer.Output())
+		}
+		balancer.Stop()
 	}
 }
 
@@ -203,7 +233,7 @@ func TestDoctorAnswersInTime(t *testing.T) {
 	// But for the ports, which are this machine's.
 	text := strings.NewReplacer("http_port = 8071", fmt.Sprint("http_port = ", port), "pg_port = 5432", fmt.Sprint("pg_port = ", replica.Port)).Replace(string(sample))
 	cfg := servertest.File(t, filepath.Join(dir, "pgdoctor.cfg"), text, 0o644)
-	doctor := startDoctor(t, binary, cfg, port)
+	doctor := startDoctor(t, binary, port, cfg)
 	says := func(method string, wantCode int, want string) {
 		t.Helper()
 		if code, body := asked(t, method, port, "/"); code != wantCode || !regexp.MustCompile("^(?:"+want+")$").MatchString(body) {
@@ -262,7 +292,7 @@ func TestDoctorKeepsSecrets(t *testing.T) {
 	port := servertest.FreePort(t)
 	lines := []string{"pg_user = looker", "pg_sslmode = require", `"SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()" = "t"`}
 	cfg := pgdoctorCfg(t, dir, port, pg.Port, append(lines, "pg_password = "+other)...)
-	doctor := startDoctor(t, binary, cfg, port)
+	doctor := startDoctor(t, binary, port, cfg)
 	code, body := asked(t, "GET", port, "/")
 	if code != 500 || !strings.Contains(body, "FATAL: password authentication failed for user \"looker\" (SQLSTATE 28P01)") {
 		t.Errorf("a wrong password: %d %s", code, body)
@@ -303,7 +333,7 @@ func TestDoctorKeepsSecrets(t *testing.T) {
 
 	// Balancers may ask by TLS.
 	pgdoctorCfg(t, dir, port, pg.Port, append(lines, "pg_password = "+password, "http_cert = "+authority.Path("server.pem"), "http_key = "+authority.Path("server-key.pem"))...)
-	secure := startDoctor(t, binary, cfg, port)
+	secure := startDoctor(t, binary, port, cfg)
 	ca, err := os.ReadFile(authority.Path("ca.pem"))
 	if err != nil {
 		t.Fatal(err)
@@ -337,31 +367,43 @@ func saysOf(p *servertest.Process, text string) func() error {
 	}
 }
 
+// most is how much memory a doctor may have, in kB.
+const most = 25 << 10
+
+// residentSet is the memory that a process has, in kB.
+func residentSet(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^VmRSS:\s+(\d+) kB`).FindSubmatch(status)
+	if m == nil {
+		t.Fatalf("no VmRSS in:\n%s", status)
+	}
+	kb, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kb
+}
+
 // TestDoctorIsSmall: it serves in 25 MB, whoever asks.
 func TestDoctorIsSmall(t *testing.T) {
-	const most = 25 << 10 // kB
 	dir, _, replica := streaming(t)
 	program := filepath.Join(dir, "pgbaton") // as make build makes it, without the race detector
 	if err := servertest.Build(program, "-trimpath", "-ldflags=-s -w"); err != nil {
 		t.Fatal(err)
 	}
 	port := servertest.FreePort(t)
-	doctor := startDoctor(t, program, pgdoctorCfg(t, dir, port, replica.Port, "pg_max_replication_lag = 15", `"SELECT 1"`, `"SELECT 6" > "5"`), port)
+	doctor := startDoctor(t, program, port, pgdoctorCfg(t, dir, port, replica.Port, "pg_max_replication_lag = 15", `"SELECT 1"`, `"SELECT 6" > "5"`))
 	var figures []string
 	resident := func(when string) {
 		t.Helper()
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", doctor.Pid()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := regexp.MustCompile(`(?m)^VmRSS:\s+(\d+) kB`).FindSubmatch(status)
-		kb, err := strconv.Atoi(string(m[1]))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kb := residentSet(t, doctor.Pid())
 		figures = append(figures, fmt.Sprintf("%s %.1f MB", when, float64(kb)/1024))
 		if kb > most {
-			t.Errorf("%s it has %d kB, want %d at most:\n%s", when, kb, most, status)
+			t.Errorf("%s it has %d kB, want %d at most", when, kb, most)
 		}
 	}
 	resident("at the start")
@@ -387,5 +429,82 @@ func TestDoctorIsSmall(t *testing.T) {
 	}
 	resident("with its server down")
 	t.Log(strings.Join(figures, ", "))
+	stopDaemon(t, doctor)
+}
+
+// TestDoctorOfClusters: with a config of pgbaton's it tells of each member what its probes
+// come to, a replica that is cut off from its leader included, in the same 25 MB.
+func TestDoctorOfClusters(t *testing.T) {
+	consul := servertest.Consul(t)
+	c := servertest.Patroni(t, consul, 3)
+	dir := servertest.PostgresDir(t)
+	program := filepath.Join(dir, "pgbaton")
+	if err := servertest.Build(program, "-trimpath", "-ldflags=-s -w"); err != nil {
+		t.Fatal(err)
+	}
+	port := servertest.FreePort(t)
+	config := fmt.Sprintf(`consul {
+  address = %q
+}
+cluster "patroni" "main" {
+  scope = %q
+  probe "sql" {
+    interval = "200ms"
+    fall     = 1 # Patroni takes the key of a member that hangs away soon
+    dwell    = "0s"
+  }
+  probe "lag" {
+    interval  = "200ms"
+    max_delay = "1s"
+    rise      = 1
+    dwell     = "0s"
+  }
+}
+`, consul.Addr, c.Scope)
+	path := servertest.File(t, filepath.Join(dir, "pgbaton.hcl"), config, 0o644)
+	leader, lame, other := c.Leader(t), c.Replicas(t)[0], c.Replicas(t)[1]
+	out, err := exec.CommandContext(t.Context(), program, "doctor", "-once", "-config", path).CombinedOutput()
+	if err != nil || strings.Count(string(out), " OK\n") != 3 || !strings.Contains(string(out), "/main/"+lame.Name+" OK\n") {
+		t.Errorf("-once: %v: %s", err, out)
+	}
+	beat(t, leader)
+	doctor := startDoctor(t, program, port, "-config", path, "-listen", fmt.Sprint("127.0.0.1:", port))
+	says := func(m *servertest.PatroniMember, code int, want string) {
+		t.Helper()
+		servertest.Eventually(t, fmt.Sprintf("of %s it says %d", m.Name, code), func() error {
+			got, body := asked(t, "GET", port, "/main/"+m.Name)
+			if got != code || !regexp.MustCompile("(?m)^"+want+"$").MatchString(body) {
+				return fmt.Errorf("%d %q; it logs:\n%s", got, body, doctor.Output())
+			}
+			return nil
+		})
+	}
+	for _, m := range c.Members {
+		says(m, 200, "OK")
+	}
+	for _, fault := range []struct {
+		why        string
+		begin, end func(*testing.T)
+	}{
+		{`lag: [0-9.]+s behind, more than 1s`, pauseReplay(lame), resumeReplay(lame)},
+		{`lag: [0-9.]+s behind, more than 1s`, receiver(lame, syscall.SIGSTOP), receiver(lame, syscall.SIGCONT)},
+		{`sql: .*no answer within 1s`, func(t *testing.T) { lame.FreezePostgres(t) }, func(*testing.T) { lame.ThawPostgres() }},
+	} {
+		fault.begin(t)
+		says(lame, 500, fault.why)
+		says(other, 200, "OK")
+		fault.end(t)
+		says(lame, 200, "OK")
+	}
+	for _, path := range []string{"/", "/main", "/main/", "/main/nobody", "/other/" + lame.Name} {
+		if code, body := asked(t, "GET", port, path); code != 404 {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	if kb := residentSet(t, doctor.Pid()); kb > most {
+		t.Errorf("it has %d kB, want %d at most", kb, most)
+	} else {
+		t.Logf("it has %.1f MB", float64(kb)/1024)
+	}
 	stopDaemon(t, doctor)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,16 +16,11 @@ import (
 	"github.com/pgbaton/pgbaton/internal/config"
 	"github.com/pgbaton/pgbaton/internal/doctor"
 	"github.com/pgbaton/pgbaton/internal/explain"
-	"github.com/pgbaton/pgbaton/internal/hint"
-	"github.com/pgbaton/pgbaton/internal/login"
 	"github.com/pgbaton/pgbaton/internal/proc"
-	"github.com/pgbaton/pgbaton/internal/secret"
 )
 
-// doctorFile is where pgDoctor looks for its config.
-const doctorFile = "/etc/pgdoctor.cfg"
-
 func doctorVerb(std stdio) *cobra.Command {
+	var from referral
 	var once, parseOnly bool
 	cmd := &cobra.Command{
 		Use: "doctor [FILE]",
@@ -37,7 +31,9 @@ func doctorVerb(std stdio) *cobra.Command {
   pgbaton doctor pgdoctor.cfg`,
 		Short: "A health check for load balancers, in the place of pgDoctor",
 		Long: `Serves GET / on port 8071: 200 and OK if the PostgreSQL server of this machine passes all checks of a pgdoctor.cfg, else 500 and why not.
-It reads pgDoctor's file as it is, ` + doctorFile + ` without an argument, and again at SIGHUP.`,
+It reads pgDoctor's file as it is, ` + doctorFile + ` without an argument, and again at SIGHUP.
+
+With -config it serves GET /CLUSTER/MEMBER as well, or alone without FILE: whether a member of a cluster passes the probes of that config.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage(fmt.Errorf("unexpected argument %q", args[1]), cmd.CommandPath())
@@ -48,11 +44,18 @@ It reads pgDoctor's file as it is, ` + doctorFile + ` without an argument, and a
 			return []string{"cfg"}, cobra.ShellCompDirectiveFilterFileExt
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file := doctorFile
-			if len(args) == 1 {
-				file = args[0]
+			switch {
+			case len(args) == 1:
+				from.file = args[0]
+			case len(from.wide.paths) == 0:
+				from.file = doctorFile
 			}
-			c, problems := readDoctor(file, std.secrets)
+			if from.listen != "" {
+				if _, _, err := addressOf(from.listen); err != nil {
+					return usage(err, cmd.CommandPath())
+				}
+			}
+			p, problems := from.read(std.secrets)
 			if problems.Fatal() {
 				return problems
 			}
@@ -61,95 +64,78 @@ It reads pgDoctor's file as it is, ` + doctorFile + ` without an argument, and a
 				for _, p := range problems {
 					_, _ = fmt.Fprint(std.err, p.String())
 				}
-				_, err := fmt.Fprintf(std.out, "%s: ok, checks: %d\n", file, len(c.Checks))
-				return err
+				return p.summarise(std.out, from)
 			case once:
-				return examineOnce(cmd.Context(), std, c, problems)
+				return examineOnce(cmd.Context(), std, p, problems)
 			}
-			return serveDoctor(cmd.Context(), std, file, c, problems)
+			return serveDoctor(cmd.Context(), std, from, p, problems)
 		},
 	}
+	cmd.Flags().StringArrayVar(&from.wide.paths, "config", nil, "config `file` or folder with clusters that have probes; may be repeated")
+	cmd.Flags().StringVar(&from.listen, "listen", "", "listen on this `host:port`, whatever the file says")
 	cmd.Flags().BoolVar(&parseOnly, "parse-only", false, "say what is wrong with the file, and exit")
-	cmd.Flags().BoolVar(&once, "once", false, "run the checks once, print what a balancer would be told, and exit; 1 if the server is not well")
+	cmd.Flags().BoolVar(&once, "once", false, "look once, print what a balancer would be told, and exit; 1 if not all is well")
 	return cmd
 }
 
-// readDoctor reads a pgdoctor.cfg, and all that makes it impossible to serve.
-func readDoctor(path string, secrets *secret.Keeper) (doctor.Config, config.Problems) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return doctor.Config{}, config.Problems{{
-			File: path, Message: err.Error(), Code: explain.ConfigUnreadable, Hint: "name the file of pgDoctor, as pgbaton doctor /etc/pgdoctor.cfg",
-		}}
-	}
-	c, mistakes := doctor.Read(string(content))
-	secrets.Know(c.Password)
-	var problems config.Problems
-	for _, m := range mistakes {
-		problems = append(problems, config.Problem{
-			File: path, Line: m.Line, Message: m.Err.Error(), Text: m.Text, Hint: cmp.Or(hint.Of(m.Err), "docs/doctor.md has every setting"),
-			Code: cmp.Or(explain.Of(m.Err), explain.ConfigValue), Warning: m.Warning,
-		})
-	}
-	if problems.Fatal() {
-		return c, problems
-	}
-	if info, err := os.Stat(path); err == nil && c.Password != "" && info.Mode().Perm()&0o004 != 0 {
-		problems = append(problems, config.Problem{
-			File: path, Message: "everybody can read the password in it", Hint: "chmod o-r " + path, Code: explain.ConfigValue, Warning: true,
-		})
-	}
-	if _, err := doctor.NewServer(c); err != nil {
-		problems = append(problems, config.Problem{File: path, Message: err.Error(), Hint: hint.Of(err), Code: explain.ConfigValue})
-	}
-	if password, err := login.Password(c.PasswordFile); err == nil {
-		secrets.Know(password)
-	}
-	return c, problems
-}
-
 // examineOnce prints what a balancer would be told.
-func examineOnce(ctx context.Context, std stdio, c doctor.Config, problems config.Problems) error {
+func examineOnce(ctx context.Context, std stdio, from plan, problems config.Problems) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	for _, p := range problems {
 		_, _ = fmt.Fprint(std.err, p.String())
 	}
-	server, err := doctor.NewServer(c)
+	quiet := &config.Config{LogLevel: "error"} // what is printed is the verb's result
+	log := newLogger(quiet, std)
+	patients, err := admit(ctx, from, std.secrets, log)
 	if err != nil {
 		return err
 	}
-	shared := doctor.NewShared(server, c.HTTPTimeout, server.Limit())
-	err = shared.Examine(ctx)
-	shared.Wait()
-	server.Close()
+	defer patients.release()
+	paths, err := patients.paths(ctx)
 	if err != nil {
-		for _, reason := range doctor.Reasons(err) {
+		return err
+	}
+	bad := false
+	for _, path := range paths {
+		reasons := doctor.Reasons(patients.find(path).Examine(ctx))
+		if len(reasons) == 0 {
+			reasons = []string{"OK"}
+		} else {
+			bad = true
+		}
+		for _, reason := range reasons {
+			if path != "/" || len(paths) > 1 {
+				reason = path + " " + reason
+			}
 			_, _ = fmt.Fprintln(std.out, std.secrets.Hide(reason))
 		}
+	}
+	if bad {
 		return &exitError{exitFailed, errShown}
 	}
-	_, err = fmt.Fprintln(std.out, "OK")
-	return err
+	return nil
 }
 
 // serveDoctor serves until it is told to stop.
-func serveDoctor(ctx context.Context, std stdio, file string, c doctor.Config, problems config.Problems) error {
+func serveDoctor(ctx context.Context, std stdio, from referral, now plan, problems config.Problems) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
-	log := doctorLogger(c, std)
+	log := doctorLogger(now, std)
 	warn(log, problems)
-	p, err := openPractice(ctx, c, std.secrets, log)
+	p, err := openPractice(ctx, now, std.secrets, log)
 	if err != nil {
 		return err
 	}
 	slim(log)
 	notify := newNotifier(log)
-	notify.ready("serves " + p.address())
-	log.Info("serving", "listen", p.address(), "server", fmt.Sprintf("%s:%d", c.Host, c.Port), "checks", len(c.Checks))
-	watchdog := notify.watchdog()
 	defer notify.close()
+	notify.ready("serves " + p.address())
+	log.Info("serving", append([]any{"listen", p.address()}, now.describe()...)...)
+	watchdog := notify.watchdog()
 	for {
 		select {
 		case <-ctx.Done():
@@ -162,12 +148,12 @@ func serveDoctor(ctx context.Context, std stdio, file string, c doctor.Config, p
 			notify.alive()
 		case <-again:
 			notify.reloading()
-			c, problems := readDoctor(file, std.secrets)
+			next, problems := from.read(std.secrets)
 			warn(log, problems)
 			if problems.Fatal() {
-				log.Error("config refused, the old one stays", "code", explain.ConfigRefused, "hint", "pgbaton doctor -parse-only "+file+" says what is wrong with it")
+				log.Error("config refused, the old one stays", "code", explain.ConfigRefused, "hint", "pgbaton doctor -parse-only, with the same arguments, says what is wrong with it")
 			} else {
-				p.take(c)
+				p.take(ctx, next)
 			}
 			notify.ready("serves " + p.address())
 		}
@@ -182,18 +168,27 @@ func slim(log hclog.Logger) {
 	log.Debug("memory given back", "bytes", given, "error", err)
 }
 
-// doctorLogger logs to standard error, and to syslog as pgDoctor does if there is one.
-func doctorLogger(c doctor.Config, std stdio) hclog.Logger {
-	settings := &config.Config{LogLevel: "info"}
-	if c.SyslogFacility != "" {
-		settings.Syslog = &config.Syslog{Facility: strings.ToUpper(c.SyslogFacility), Name: "pgbaton"}
+// doctorLogger logs as the config wants it, and to syslog as pgDoctor does if there is
+// one.
+func doctorLogger(p plan, std stdio) hclog.Logger {
+	settings := config.Config{LogLevel: "info"}
+	if p.wide != nil {
+		settings = *p.wide
 	}
-	log, err := daemonLogger(settings, std)
+	was := settings.Syslog
+	if p.local && p.here.SyslogFacility != "" {
+		settings.Syslog = &config.Syslog{Facility: strings.ToUpper(p.here.SyslogFacility), Name: "pgbaton"}
+	}
+	log, err := daemonLogger(&settings, std)
 	if err == nil {
 		return log
 	}
-	settings.Syslog = nil
-	log, _ = daemonLogger(settings, std)
-	log.Warn("no syslog: what happens is told here alone", "error", err, "hint", "leave syslog_facility out where there is none")
+	settings.Syslog, settings.LogFile = nil, nil
+	log, _ = daemonLogger(&settings, std)
+	advice := "leave syslog_facility out where there is none"
+	if was != nil {
+		advice = "see the blocks syslog and log_file of the config"
+	}
+	log.Warn("what happens is told here alone", "error", err, "hint", advice)
 	return log
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,8 +22,8 @@ import (
 	"github.com/pgbaton/pgbaton/internal/status"
 )
 
-// patients are how many balancers may wait at once: each costs memory.
-const patients = 256
+// waiting are how many balancers may wait at once: each costs memory.
+const waiting = 256
 
 // practice is where balancers ask the doctor.
 type practice struct {
@@ -34,52 +33,32 @@ type practice struct {
 	socket  net.Listener
 	ended   chan error // the server's end, if nobody asked for it
 
-	mu     sync.Mutex
-	config doctor.Config
-	local  *patient
-	last   map[string]string // by path: what was told of it last
-	olds   sync.WaitGroup    // patients of configs of before, who are let go
-}
-
-// patient is a server with those who ask for it.
-type patient struct {
-	server *doctor.Server
-	shared *doctor.Shared
-}
-
-func admit(c doctor.Config) (*patient, error) {
-	server, err := doctor.NewServer(c)
-	if err != nil {
-		return nil, err
-	}
-	return &patient{server, doctor.NewShared(server, c.HTTPTimeout, server.Limit())}, nil
-}
-
-// release ends a patient's connection, once nobody looks at it.
-func (p *patient) release() {
-	p.shared.Wait()
-	p.server.Close()
+	mu       sync.Mutex
+	here     doctor.Config
+	patients *patients
+	last     map[string]string // by path: what was told of it last
+	olds     sync.WaitGroup    // patients of plans of before, who are let go
 }
 
 // openPractice listens and answers, until it is closed.
-func openPractice(ctx context.Context, c doctor.Config, secrets *secret.Keeper, log hclog.Logger) (*practice, error) {
-	local, err := admit(c)
-	if err != nil {
-		return nil, err
-	}
-	p := &practice{secrets: secrets, log: log, config: c, local: local, last: map[string]string{}, ended: make(chan error, 1)}
-	address := net.JoinHostPort(c.HTTPAddress, strconv.Itoa(c.HTTPPort))
+func openPractice(ctx context.Context, from plan, secrets *secret.Keeper, log hclog.Logger) (*practice, error) {
+	c := from.here
+	p := &practice{secrets: secrets, log: log, here: c, last: map[string]string{}, ended: make(chan error, 1)}
+	address := c.Listens()
 	l, err := (&net.ListenConfig{Control: status.UserTimeout}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, explain.Mark(hint.Wrap(err, "ss -ltnp 'sport = :%d' says who listens there: the pgDoctor of before, perhaps; or set http_port", c.HTTPPort), explain.NoDoctor)
 	}
-	p.socket = netutil.LimitListener(l, patients)
+	p.socket = netutil.LimitListener(l, waiting)
 	p.server = status.Server(doctor.Handler(p.find, p.told))
+	// Who is slow takes no place of who asks next.
+	p.server.ReadTimeout, p.server.WriteTimeout, p.server.IdleTimeout = 5*time.Second, c.HTTPTimeout+5*time.Second, 10*time.Second
 	p.server.ErrorLog = log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
-	p.server.TLSConfig, err = doctorTLS(c)
+	if p.server.TLSConfig, err = doctorTLS(c); err == nil {
+		p.patients, err = admit(ctx, from, secrets, log)
+	}
 	if err != nil {
-		_ = l.Close()
-		return nil, err
+		return nil, errors.Join(err, l.Close())
 	}
 	go func() {
 		serve := p.server.Serve
@@ -115,14 +94,10 @@ func doctorTLS(c doctor.Config) (*tls.Config, error) {
 
 func (p *practice) address() string { return p.socket.Addr().String() }
 
-// find is who looks at the server behind a path.
 func (p *practice) find(path string) doctor.Examiner {
-	if path != "/" {
-		return nil
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.local.shared
+	return p.patients.find(path)
 }
 
 // told logs each verdict that is another one than before. What is secret is in none of
@@ -135,6 +110,9 @@ func (p *practice) told(_ context.Context, path string, reasons []string) []stri
 	text := strings.Join(reasons, "; ")
 	p.mu.Lock()
 	before, known := p.last[path]
+	if len(p.last) > 1000 { // who asks may make paths up, before members are known
+		clear(p.last)
+	}
 	p.last[path] = text
 	p.mu.Unlock()
 	switch {
@@ -148,22 +126,22 @@ func (p *practice) told(_ context.Context, path string, reasons []string) []stri
 	return reasons
 }
 
-// take takes up another config. Where it listens stays as it is.
-func (p *practice) take(c doctor.Config) {
-	local, err := admit(c)
+// take takes up another plan. Where it listens stays as it is.
+func (p *practice) take(ctx context.Context, next plan) {
+	fresh, err := admit(ctx, next, p.secrets, p.log)
 	if err != nil {
-		p.log.Error("config refused, the old one stays", "error", err, "hint", hint.Of(err))
+		p.log.Error("config refused, the old one stays", "code", explain.ConfigRefused, "error", err, "hint", hint.Of(err))
 		return
 	}
 	p.mu.Lock()
-	old, before := p.local, p.config
-	p.local, p.config = local, c
+	old, before := p.patients, p.here
+	p.patients, p.here = fresh, next.here
 	p.mu.Unlock()
 	p.olds.Go(old.release)
-	if before.HTTPPort != c.HTTPPort || before.HTTPAddress != c.HTTPAddress || before.HTTPCert != c.HTTPCert || before.HTTPKey != c.HTTPKey {
-		p.log.Warn("http_port, http_address, http_cert and http_key count at the next start")
+	if before.Listens() != next.here.Listens() {
+		p.log.Warn("where it listens counts at the next start", "now", p.address())
 	}
-	p.log.Info("config taken up", "checks", len(c.Checks))
+	p.log.Info("config taken up", next.describe()...)
 }
 
 // close ends it, and waits for answers that are under way.
@@ -174,7 +152,7 @@ func (p *practice) close() error {
 	if err != nil {
 		err = p.server.Close()
 	}
-	p.local.release()
+	p.patients.release()
 	p.olds.Wait()
 	return err
 }

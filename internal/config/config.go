@@ -81,6 +81,7 @@ type loader struct {
 	problems Problems
 	builtin  func(name string) (string, bool)
 	builtins []string
+	idle     bool // a config without a target is one
 }
 
 // Options are what Load needs to know beside the files.
@@ -89,6 +90,7 @@ type Options struct {
 	Builtin  func(name string) (string, bool) // the text of a built-in template
 	Builtins []string                         // their names
 	Extra    []Extra                          // configs that are no files, after them
+	Idle     bool                             // a config without a target is one
 }
 
 // Extra is a config that is no file.
@@ -101,7 +103,7 @@ type Extra struct {
 // Load reads configs: files, or folders of *.hcl and *.json in order of their
 // names, merged. If it returns Problems that are Fatal, the Config is nil.
 func Load(paths []string, o Options) (*Config, Problems) {
-	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins}
+	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins, idle: o.Idle}
 	files := l.files(paths, o.Extra)
 	var config *Config
 	if !l.problems.Fatal() {
@@ -250,7 +252,7 @@ func implied(v any) []string {
 
 // checkNames finds names and destinations that are used twice.
 func (l *loader) checkNames(c *Config, first string) {
-	if len(c.Targets) == 0 && !l.problems.Fatal() {
+	if len(c.Targets) == 0 && !l.idle && !l.problems.Fatal() {
 		l.add(Problem{
 			File: first, Code: explain.ConfigMissing, Message: "no target: there is nothing to keep in sync",
 			Hint: `add a block like target "haproxy" "lb" { … }`,

@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/pgbaton/pgbaton/internal/probe"
@@ -48,3 +50,9 @@ func Defaults() Config {
 		Connect: 3 * time.Second, CheckTimeout: time.Second,
 	}
 }
+
+// Where is the server, for a person.
+func (c Config) Where() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }
+
+// Listens is where balancers ask.
+func (c Config) Listens() string { return net.JoinHostPort(c.HTTPAddress, strconv.Itoa(c.HTTPPort)) }

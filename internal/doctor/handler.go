@@ -25,7 +25,7 @@ func Handler(find func(path string) Examiner, told func(ctx context.Context, pat
 		}
 		examiner := find(r.URL.Path)
 		if examiner == nil {
-			say(w, http.StatusNotFound, "no server is looked at here")
+			say(w, http.StatusNotFound, "no server is looked at here: ask for /, or /CLUSTER/MEMBER")
 			return
 		}
 		err := examiner.Examine(r.Context())

@@ -91,7 +91,7 @@ func (s *Server) Examine(ctx context.Context) error {
 }
 
 func (s *Server) login(ctx context.Context) error {
-	s.at("log in to " + s.where())
+	s.at("log in to " + s.config.Where())
 	config, err := s.connConfig()
 	if err != nil {
 		return err
@@ -112,13 +112,11 @@ func (s *Server) login(ctx context.Context) error {
 		case strings.Contains(err.Error(), "require_auth"):
 			err = errInTheClear
 		}
-		return fmt.Errorf("log in to %s: %w", s.where(), err)
+		return fmt.Errorf("log in to %s: %w", s.config.Where(), err)
 	}
 	s.conn, s.born = conn, time.Now()
 	return nil
 }
-
-func (s *Server) where() string { return fmt.Sprintf("%s:%d", s.config.Host, s.config.Port) }
 
 // errInTheClear is for a server elsewhere that wants a password as it is.
 var errInTheClear = hint.Wrap(errors.New("the server wants the password in the clear, and has shown no certificate"),
@@ -178,7 +176,7 @@ func late(err error) bool { return errors.As(err, &lateError{}) }
 // look runs every check, and leaves the connection as one that was just logged in.
 func (s *Server) look(ctx context.Context) error {
 	if len(s.config.Checks) == 0 {
-		s.at("ask " + s.where())
+		s.at("ask " + s.config.Where())
 		_, _, err := s.ask(ctx, "")
 		return err
 	}

@@ -176,7 +176,10 @@ func TestShared(t *testing.T) {
 	if why := examined(t, shared); why != `"SELECT pg_sleep(2)": no answer after 300ms` {
 		t.Errorf("who can't wait is told %q", why)
 	}
-	shared.Wait()
+	shared.Close()
+	if why := examined(t, shared); why != "nobody looks here any more: ask again" {
+		t.Errorf("once it is closed: %q", why)
+	}
 }
 
 // TestLag: a replica whose replay is paused with writes going on lags; an idle one, one

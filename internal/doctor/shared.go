@@ -15,9 +15,10 @@ type Shared struct {
 	patience time.Duration
 	limit    time.Duration // of a look, whoever waits for it
 
-	mu   sync.Mutex
-	look *look // nil while there is none
-	idle sync.Cond
+	mu     sync.Mutex
+	look   *look // nil while there is none
+	closed bool
+	idle   sync.Cond
 }
 
 // look is one that is under way, or over.
@@ -61,6 +62,11 @@ func (s *Shared) join(ctx context.Context) *look {
 		return s.look
 	}
 	l := &look{begun: time.Now(), done: make(chan struct{}), err: errors.New("the look at the server came to nothing")}
+	if s.closed {
+		l.err = errors.New("nobody looks here any more: ask again")
+		close(l.done)
+		return l
+	}
 	s.look = l
 	go func() {
 		limited, cancel := context.WithTimeout(ctx, s.limit)
@@ -77,10 +83,11 @@ func (s *Shared) join(ctx context.Context) *look {
 	return l
 }
 
-// Wait returns when no look is under way.
-func (s *Shared) Wait() {
+// Close waits for the look that is under way, and lets no other begin.
+func (s *Shared) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	for s.look != nil {
 		s.idle.Wait()
 	}
