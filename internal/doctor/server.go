@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
 	"github.com/pgbaton/pgbaton/internal/dial"
 	"github.com/pgbaton/pgbaton/internal/hint"
@@ -33,6 +32,8 @@ const (
 	lifetime   = time.Minute            // of a connection: a server that lets nobody in any more is seen by then
 	grace      = 300 * time.Millisecond // for a server to end what it was asked to
 	maxMessage = 4 << 20                // bytes; a check's answer is a number or a word
+
+	queryCanceled = "57014" // by statement_timeout
 )
 
 // NewServer returns one that has not logged in yet. The caller closes it.
@@ -154,9 +155,6 @@ func (s *Server) connConfig() (*pgconn.Config, error) {
 	config.RuntimeParams = map[string]string{"application_name": "pgbaton doctor"} // a pooler in between takes few
 	config.DialFunc = dial.Prompt().DialContext
 	config.MaxProtocolMessageBodyLen = maxMessage
-	config.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: grace}
-	}
 	return config, nil
 }
 
@@ -177,7 +175,7 @@ func late(err error) bool { return errors.As(err, &lateError{}) }
 func (s *Server) look(ctx context.Context) error {
 	if len(s.config.Checks) == 0 {
 		s.at("ask " + s.config.Where())
-		_, _, err := s.ask(ctx, "")
+		_, _, err := s.ask(ctx, "SELECT 1")
 		return err
 	}
 	var errs []error
@@ -198,12 +196,12 @@ func (s *Server) look(ctx context.Context) error {
 // connection of its own.
 func (s *Server) clean(ctx context.Context) {
 	if s.conn.TxStatus() != 'I' {
-		if _, _, err := s.ask(ctx, "ROLLBACK"); err != nil {
+		if _, _, err := s.exec(ctx, "ROLLBACK"); err != nil {
 			s.Close()
 			return
 		}
 	}
-	if _, _, err := s.ask(ctx, "DISCARD ALL"); err != nil {
+	if _, _, err := s.exec(ctx, "DISCARD ALL"); err != nil {
 		s.Close()
 	}
 }
@@ -251,10 +249,18 @@ func (s *Server) checkLag(ctx context.Context, limit time.Duration) error {
 }
 
 // ask runs SQL, within the limit of a check, and returns the first row of its last
-// statement and how many rows there were. NULL is "".
+// statement and how many rows there were. NULL is "". It is the server that ends what takes
+// too long: a request to cancel it would have to find its way through a pooler, and
+// PgBouncer 1.18 ends itself if whoever asked has left meanwhile.
 func (s *Server) ask(ctx context.Context, sql string) (row []string, rows int, err error) {
-	limited, cancel := context.WithTimeout(ctx, s.config.CheckTimeout)
+	return s.exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d; %s", max(1, s.config.CheckTimeout.Milliseconds()), sql))
+}
+
+// exec runs SQL as it is. What the server does not end in time ends the connection.
+func (s *Server) exec(ctx context.Context, sql string) (row []string, rows int, err error) {
+	limited, cancel := context.WithTimeout(ctx, s.config.CheckTimeout+grace)
 	defer cancel()
+	begun := time.Now()
 	results := s.conn.Exec(limited, sql)
 	for results.NextResult() {
 		r := results.ResultReader()
@@ -272,7 +278,7 @@ func (s *Server) ask(ctx context.Context, sql string) (row []string, rows int, e
 	var slow net.Error
 	switch said := (*pgconn.PgError)(nil); {
 	case err == nil:
-	case limited.Err() != nil, errors.As(err, &slow) && slow.Timeout():
+	case limited.Err() != nil, errors.As(err, &slow) && slow.Timeout(), errors.As(err, &said) && said.Code == queryCanceled && time.Since(begun) >= s.config.CheckTimeout:
 		err = lateError{s.config.CheckTimeout}
 	case errors.As(err, &said):
 		err = errors.New(said.Message)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -272,4 +273,35 @@ func documentedCheck(t *testing.T) string {
 		t.Fatalf("the last snippet is %q", check)
 	}
 	return check
+}
+
+// TestThroughPgBouncer: a server may be behind a pooler that gives each transaction
+// another connection, and takes few settings at the login.
+func TestThroughPgBouncer(t *testing.T) {
+	dir := servertest.PostgresDir(t)
+	pg := servertest.NewPostgres(t, dir, "pg")
+	pg.Start(t, false)
+	port := servertest.FreePort(t)
+	users := servertest.File(t, filepath.Join(dir, "users"), "\"postgres\" \"\"\n", 0o644)
+	ini := servertest.File(t, filepath.Join(dir, "pgbouncer.ini"), fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = trust\nauth_file = %s\npool_mode = transaction\n",
+		pg.Port, port, users), 0o644)
+	servertest.PgBouncer(t, ini, port)
+	s := newServer(t, configFor(t, port, "check_timeout = 0.3", "pg_max_replication_lag = 1", `"SELECT 1"`, `"SELECT pg_sleep(100)"`))
+	for range 3 {
+		if why := examined(t, s); why != `"SELECT pg_sleep(100)": no answer within 300ms` {
+			t.Error(why)
+		}
+	}
+	servertest.Eventually(t, "nothing of it goes on in the server", func() error {
+		if busy := pg.Ask(t, "SELECT count(*)::text FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(100)%' AND state = 'active'"); busy != "0" {
+			return fmt.Errorf("%s sleep", busy)
+		}
+		return nil
+	})
+	s = newServer(t, configFor(t, port, "pg_max_replication_lag = 1", `"SELECT 1"`))
+	for range 3 {
+		if why := examined(t, s); why != "" {
+			t.Error(why)
+		}
+	}
 }
