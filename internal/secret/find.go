@@ -13,7 +13,7 @@ type form struct {
 }
 
 // words are parts of the names of secrets.
-const words = `password|passwd|passphrase|secret|token|auth_pass|stats_auth|http_auth|api_?key|credential`
+const words = `password|passwd|passphrase|secret|token|auth_pass|stats_auth|http_auth|(?:api|access|storage|libsodium|pgp)_?key|credential`
 
 var named = []string{"passw", "passphrase", "secret", "token", "auth", "key", "credential"}
 
@@ -33,6 +33,14 @@ var ways = []form{
 	{[]string{"scram-sha-256$", "md5", "$"}, regexp.MustCompile(`(SCRAM-SHA-256\$[A-Za-z0-9+/=:$]+|\bmd5[0-9a-f]{32}\b|\$(?:1|5|6|2[aby]|y)\$[A-Za-z0-9./$=,+-]{12,})`)},
 	// A URL's.
 	{[]string{"://"}, regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@"']*:([^@\s/"']+)@`)},
+}
+
+// wholeLines are forms of lines that hold one secret, with whatever signs, and no other.
+var wholeLines = []form{
+	// A properties file's, up to the end of its line.
+	{[]string{"password="}, regexp.MustCompile(`(?m)^(?:dataSource\.)?password=(\S.*)$`)},
+	// A line of .pgpass: host, port, database, user, password.
+	{[]string{":"}, regexp.MustCompile(`(?m)^(?:[^:\\\s]|\\.)+:(?:\d{3,5}|\*)(?::(?:[^:\\\s]|\\.)(?:[^:\\\n]|\\.)*){2}:((?:[^:\\\s]|\\.)(?:[^:\\\n]|\\.)*)$`)},
 }
 
 // names of what only looks like a secret's: where one is, or of what kind.
@@ -74,6 +82,11 @@ func conceal(text string, with func(secret string) string) string {
 
 func concealLine(line string, with func(string) string) string {
 	lower := strings.ToLower(line)
+	for _, way := range wholeLines {
+		if way.triggered(lower) && way.match.MatchString(line) {
+			return way.replace(line, with)
+		}
+	}
 	for _, way := range ways {
 		if way.triggered(lower) {
 			line = way.replace(line, with)

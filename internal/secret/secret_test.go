@@ -33,6 +33,13 @@ func TestFind(t *testing.T) {
 		"Authorization: Basic dTpw":                             "dTpw",
 		"-----BEGIN EC PRIVATE KEY-----\nAAAA\nBBBB\n-----END EC PRIVATE KEY-----\nCCCC": "AAAA BBBB",
 
+		// Whole lines.
+		"password=it's \\\"one\\\", & two":                      `it's \"one\", & two`,
+		"dataSource.password=pw 1\nmaximumPoolSize=10":          "pw 1",
+		"AWS_SECRET_ACCESS_KEY=\"p w\"\nWALG_LIBSODIUM_KEY=pw1": "p w pw1",
+		"db1:5432:*:app:pw1\n10.0.0.2:*:app:the app:p\\:w 2":    `p\:w 2 pw1`,
+		`2001\:db8\:\:1:5432:*:app:pw1`:                         "pw1",
+
 		// None of these.
 		`token_file = "/etc/token"`:                                           "",
 		`password_file = "pw"`:                                                "",
@@ -42,6 +49,11 @@ func TestFind(t *testing.T) {
 		"password={{ key \"db/password\" }}":                                  "",
 		"server_login_retry = 15":                                             "",
 		"bind 10.0.0.1:5000 password_encryption=x":                            "",
+		"AWS_ACCESS_KEY_ID=AKIA":                                              "",
+		"haproxy.cfg:123: parsing: in line: no such thing":                    "",
+		"00:11:22:33:44:55":                                                   "",
+		"root:x:0:0:root:/root:/bin/sh":                                       "",
+		"2001:1234:5:6:7:8:9:a":                                               "",
 		"http://10.0.0.1:8008/patroni":                                        "",
 		"leader confirmed: cluster=main leader=pg1 address=10.0.0.11:5432 took=1ms term=\"3\"": "",
 	} {
