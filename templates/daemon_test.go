@@ -51,6 +51,7 @@ func TestDaemonsAccept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hikari := servertest.NewHikari(t)
 	for _, f := range fixtures(t) {
 		t.Run(f.name, func(t *testing.T) {
 			golden, err := os.ReadFile(f.golden())
@@ -73,6 +74,22 @@ func TestDaemonsAccept(t *testing.T) {
 				// keepalived looks whether the interface exists.
 				quiet(t, exec.CommandContext(t.Context(), "unshare", "--net", "sh", "-ec",
 					`ip link add eth0 type veth peer name eth1; ip link set eth0 up; exec keepalived --config-test --use-file "$0"`, path))
+			case "barman.conf":
+				barmanReads(t, dir, path, content)
+			case "pg_service.conf":
+				servicesLead(t, path, content)
+			case "uri":
+				urisLead(t, content)
+			case "pgpass":
+				passwordsAre(t, path, f.vars)
+			case "jdbc.properties":
+				poolReads(t, hikari, path, f.vars)
+			case "wal-g.env":
+				walgReads(t, f, path, content)
+			case "ucarp.env":
+				if have := shellReads(t, path, content); have["UCARP_ADDR"] != f.vars["addr"] {
+					t.Errorf("the shell has %v", have)
+				}
 			default:
 				t.Fatalf("which daemon reads %s?", f.template)
 			}

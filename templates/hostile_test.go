@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -32,6 +33,13 @@ func TestHostileValues(t *testing.T) {
 		"haproxy.cfg":     {},
 		"pgpool.conf":     {},
 		"keepalived.conf": {"virtual_ipaddress": []any{"192.0.2.10/24"}, "interface": "eth0", "follow_leader": true, "member": "pg2"},
+		"barman.conf":     {"role": "standby"},
+		"jdbc.properties": {"database": "app"},
+		"pg_service.conf": {"databases": []any{"app"}},
+		"pgpass":          {"user": "app", "password": "secret"},
+		"ucarp.env":       {"member": "pg2", "addr": "192.0.2.10", "interface": "eth0", "srcip": "192.0.2.11"},
+		"uri":             {"databases": []any{"app"}, "roles": []any{"leader", "replica"}},
+		"wal-g.env":       {"role": "standby", "member": "pg2"},
 	} {
 		t.Run(template, func(t *testing.T) {
 			allowed := map[string]bool{}
@@ -59,13 +67,35 @@ func TestHostileValues(t *testing.T) {
 	}
 }
 
-// shape is how the lines of a config begin, and of how many words they are.
+// place is a host and a port in a password file.
+var place = regexp.MustCompile(`^(?:\\:|[0-9A-Za-z_.%-])+:[0-9]+:`)
+
+// beginning is a first word less the hosts in it: a scheme, a name up to its =, or what a
+// password file has for a host.
+func beginning(word string) string {
+	if at := place.FindString(word); at != "" {
+		return "HOST:PORT:" + word[len(at):]
+	}
+	for _, end := range []string{"://", "="} {
+		if name, _, found := strings.Cut(word, end); found {
+			return name + end
+		}
+	}
+	return word
+}
+
+// shape is how the lines of a config begin, of how many words they are, and how many signs
+// that mean something to whoever reads URLs, shells or quotes.
 func shape(config string) map[string]bool {
 	out := map[string]bool{}
 	// What any of the daemons, or a terminal, may take for the end of a line.
 	for _, line := range strings.FieldsFunc(config, func(r rune) bool { return strings.ContainsRune("\n\r\x00\u0085\u2028\u2029", r) }) {
 		if words := strings.Fields(line); len(words) > 0 {
-			out[fmt.Sprintf("%s and %d more", words[0], len(words)-1)] = true
+			signs := 0
+			for _, sign := range "?&=@'\"\\$`#;" {
+				signs += strings.Count(line, string(sign))
+			}
+			out[fmt.Sprintf("%s, %d more and %d signs", beginning(words[0]), len(words)-1, signs)] = true
 		}
 	}
 	return out

@@ -212,8 +212,11 @@ func (f fixture) attempt(t *testing.T, vars map[string]any) render.Result {
 		known := len(snapshot)
 		for q := range result.Asked {
 			store := watcher.Store(keys)
-			if q.Store == watcher.Clusters {
+			switch q.Store {
+			case watcher.Clusters:
 				store = tracker
+			case watcher.Local:
+				store = secrets
 			}
 			answer, err := store.Fetch(t.Context(), q, 0)
 			if err != nil {
@@ -252,6 +255,24 @@ type shelf struct{ catalog *file.Catalog }
 
 func (s shelf) Fetch(_ context.Context, q watcher.Query, _ uint64) (watcher.Answer, error) {
 	return s.catalog.Answer(q)
+}
+
+// passwords are files that fixtures name, by their path.
+type passwords map[string]string
+
+// secrets hold what no file should show as it is.
+var secrets = passwords{
+	"/etc/pgbaton/app.password":     "it's \"$HOME\", `id` \\ 1:2\nnot this line\n",
+	"/etc/pgbaton/empty.password":   "\nsecond line\n",
+	"/etc/pgbaton/windows.password": "wörd\r\n",
+}
+
+func (p passwords) Fetch(_ context.Context, q watcher.Query, _ uint64) (watcher.Answer, error) {
+	text, ok := p[q.Path]
+	if !ok {
+		return watcher.Answer{Presence: watcher.Absent, Change: 1, Rev: 1}, nil
+	}
+	return watcher.Answer{Presence: watcher.Present, Value: text, Change: 1, Rev: 1}, nil
 }
 
 func asYAML(v any) any { return v }

@@ -17,6 +17,12 @@ func Text(name string) (string, bool) {
 	return string(text), err == nil
 }
 
+// Private says whether what a built-in template makes may hold a password, so that
+// nobody but its owner should read it.
+func Private(name string) bool {
+	return slices.Contains([]string{"jdbc.properties", "pgpass", "wal-g.env"}, name)
+}
+
 // Names lists the built-in templates, sorted.
 func Names() []string {
 	entries, err := files.ReadDir(".")

@@ -9,7 +9,9 @@ import (
 
 func TestNames(t *testing.T) {
 	names := templates.Names()
-	if want := []string{"haproxy.cfg", "keepalived.conf", "pgbouncer.ini", "pgpool.conf"}; !slices.Equal(names, want) {
+	if want := []string{
+		"barman.conf", "haproxy.cfg", "jdbc.properties", "keepalived.conf", "pg_service.conf", "pgbouncer.ini", "pgpass", "pgpool.conf", "ucarp.env", "uri", "wal-g.env",
+	}; !slices.Equal(names, want) {
 		t.Errorf("%v, want %v", names, want)
 	}
 	for _, name := range names {

@@ -48,7 +48,7 @@ func load(from sources) (*config.Config, config.Problems) {
 
 // options are those of a config with the real kinds and templates.
 func (s sources) options() config.Options {
-	return config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names(), Extra: s.extra}
+	return config.Options{Kinds: kinds(), Builtin: templates.Text, Builtins: templates.Names(), Private: templates.Private, Extra: s.extra}
 }
 
 // sources are where a config comes from.

@@ -81,6 +81,7 @@ type loader struct {
 	problems Problems
 	builtin  func(name string) (string, bool)
 	builtins []string
+	private  func(string) bool
 	idle     bool // a config without a target is one
 }
 
@@ -89,6 +90,7 @@ type Options struct {
 	Kinds    Kinds
 	Builtin  func(name string) (string, bool) // the text of a built-in template
 	Builtins []string                         // their names
+	Private  func(name string) bool           // whether nobody but the owner should read what one makes; nil is never
 	Extra    []Extra                          // configs that are no files, after them
 	Idle     bool                             // a config without a target is one
 }
@@ -103,7 +105,7 @@ type Extra struct {
 // Load reads configs: files, or folders of *.hcl and *.json in order of their
 // names, merged. If it returns Problems that are Fatal, the Config is nil.
 func Load(paths []string, o Options) (*Config, Problems) {
-	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins, idle: o.Idle}
+	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins, private: o.Private, idle: o.Idle}
 	files := l.files(paths, o.Extra)
 	var config *Config
 	if !l.problems.Fatal() {

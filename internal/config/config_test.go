@@ -82,8 +82,9 @@ func options(extra ...Extra) Options {
 				return &told{plain{}, c.Args, c.Timeout, c.Targets}
 			},
 		},
-		Builtin: func(name string) (string, bool) { return `{{ var "port" 1 }}`, name == "x.cfg" }, Builtins: []string{"x.cfg"},
-		Extra: extra,
+		Builtin: func(name string) (string, bool) { return `{{ var "port" 1 }}`, name == "x.cfg" || name == "pass" }, Builtins: []string{"pass", "x.cfg"},
+		Private: func(name string) bool { return name == "pass" },
+		Extra:   extra,
 	}
 }
 
@@ -306,6 +307,22 @@ func TestSane(t *testing.T) {
 			if c != nil || len(problems) != 1 || problems[0].Message != want || name != "too big" && problems[0].Line != 2 {
 				t.Errorf("%s in %s: %v, problems %.300v", name, file, c, problems)
 			}
+		}
+	}
+}
+
+// Where a built-in template may make a file that holds a password, nobody else reads it,
+// unless the config says so.
+func TestPrivateTemplates(t *testing.T) {
+	for settings, want := range map[string]fs.FileMode{
+		"source = \"builtin:pass\"": 0o600, "source = \"builtin:pass\"\nperms = \"0640\"": 0o640, "source = \"builtin:x.cfg\"": 0, "contents = \"x\"": 0,
+	} {
+		c, problems, _ := load(t, "c.hcl", "target \"plain\" \"a\" {\ntemplate {\n"+settings+"\ndestination = \"/x\"\n}\n}\n")
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		if perms := c.Targets[0].Templates[0].Perms; (perms == nil) != (want == 0) || perms != nil && *perms != want {
+			t.Errorf("%s has perms %v, want %v", settings, perms, want)
 		}
 	}
 }

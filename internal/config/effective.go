@@ -48,7 +48,7 @@ func Effective(paths []string, o Options) (Part, Problems) {
 	if _, problems := Load(paths, o); problems.Fatal() {
 		return Part{}, problems
 	}
-	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins}
+	l := &loader{kinds: o.Kinds, parser: hclparse.NewParser(), builtin: o.Builtin, builtins: o.Builtins, private: o.Private}
 	body := layers(l.files(paths, o.Extra))
 	e := effective{l}
 	whole := e.part("", nil, body, reflect.TypeFor[top]())

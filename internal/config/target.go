@@ -85,7 +85,7 @@ type templateBlock struct {
 	Source      string    `hcl:"source,optional" default:"none"`
 	Contents    *string   `hcl:"contents,optional" default:"none"`
 	Destination string    `hcl:"destination"`
-	Perms       string    `hcl:"perms,optional" default:"those of the file, else \"0644\""`
+	Perms       string    `hcl:"perms,optional" default:"those of the file, else \"0644\"; \"0600\" for a built-in template that may hold a password"`
 	User        string    `hcl:"user,optional" default:"that of the file, else pgbaton's; pgbaton's in the place of root, where it may not give a file to root"`
 	Group       string    `hcl:"group,optional" default:"that of the file, else pgbaton's; pgbaton's in the place of root's likewise, if perms is set or lets no group in"`
 	MakeDirs    bool      `hcl:"create_dest_dirs,optional" default:"false"`
@@ -221,6 +221,10 @@ func (l *loader) template(b templateBlock) Template {
 			l.fault(explain.ConfigUnknown, where(b.Body, "source", b.Range), advice, "there is no built-in template %q", builtin)
 		}
 		t.Name, t.Text = b.Source, text
+		if t.Perms == nil && b.Perms == "" && l.private != nil && l.private(builtin) {
+			mode := fs.FileMode(0o600)
+			t.Perms = &mode
+		}
 	default:
 		if t.Source, err = besides(b.Range, b.Source); err != nil {
 			l.at(b.Range, err)
