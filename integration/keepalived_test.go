@@ -18,6 +18,9 @@ const vip = "10.88.0.100"
 // in sync.
 type host struct{ namespace, dir string }
 
+// trackFile is where the host has the file that keepalived tracks.
+func (h host) trackFile() string { return filepath.Join(h.dir, "leads") }
+
 // pairOfHosts makes two hosts with a line between them.
 func pairOfHosts(t *testing.T) [2]host {
 	t.Helper()
@@ -34,8 +37,8 @@ func (h host) run(t *testing.T, args ...string) *servertest.Process {
 	return servertest.Start(t, exec.Command("ip", append([]string{"netns", "exec", h.namespace}, args...)...))
 }
 
-// pgbaton starts pgbaton for a member of the cluster in a state file.
-func (h host) pgbaton(t *testing.T, state, member string) *servertest.Process {
+// pgbaton starts pgbaton for a member of the cluster in a state file, with more vars.
+func (h host) pgbaton(t *testing.T, state, member, vars string) *servertest.Process {
 	t.Helper()
 	config := servertest.File(t, filepath.Join(h.dir, "pgbaton.hcl"), fmt.Sprintf(`
 state_dir = "state"
@@ -60,9 +63,10 @@ target "keepalived" "vip" {
     check             = ""
     vrrp_version      = 3
     advert_int        = 0.1
+%s
   }
 }
-`, state, filepath.Join(h.dir, "pid"), vip, member), 0o644)
+`, state, filepath.Join(h.dir, "pid"), vip, member, vars), 0o644)
 	return h.run(t, binary, "run", "-config", config)
 }
 
@@ -82,15 +86,9 @@ func (h host) holds(t *testing.T, other host) func() error {
 	}
 }
 
-// hostsWithAddress is a pair whose keepaliveds give the address to the host of the
-// leader, who is moved by lead. Their first reloads fail, for they are started after
-// pgbaton has written their config: it has to try again.
-func hostsWithAddress(t *testing.T) (hosts [2]host, daemons [2]*servertest.Process, lead func(leader string)) {
-	t.Helper()
-	servertest.Need(t, "keepalived")
-	hosts = pairOfHosts(t)
-	state := filepath.Join(t.TempDir(), "state.yaml")
-	lead = func(leader string) {
+// leaderOfHosts writes who of the two leads into a state file.
+func leaderOfHosts(t *testing.T, state string) (lead func(leader string)) {
+	return func(leader string) {
 		t.Helper()
 		servertest.File(t, state+".new", fmt.Sprintf(`
 kv:
@@ -102,9 +100,20 @@ kv:
 			t.Fatal(err)
 		}
 	}
+}
+
+// hostsWithAddress is a pair whose keepaliveds give the address to the host of the
+// leader, who is moved by lead. Their first reloads fail, for they are started after
+// pgbaton has written their config: it has to try again.
+func hostsWithAddress(t *testing.T, vars func(host) string) (hosts [2]host, daemons [2]*servertest.Process, lead func(leader string)) {
+	t.Helper()
+	servertest.Need(t, "keepalived")
+	hosts = pairOfHosts(t)
+	state := filepath.Join(t.TempDir(), "state.yaml")
+	lead = leaderOfHosts(t, state)
 	lead("pg1")
 	for i, h := range hosts {
-		p := h.pgbaton(t, state, fmt.Sprintf("pg%d", i+1))
+		p := h.pgbaton(t, state, fmt.Sprintf("pg%d", i+1), vars(h))
 		servertest.Eventually(t, "pgbaton finds no keepalived to reload", func() error {
 			return logged(p, "the files are in place, but the daemon does not follow")
 		})
@@ -120,7 +129,7 @@ kv:
 // TestKeepalivedFollowsTheLeader lets the address of two keepaliveds move with
 // the leader.
 func TestKeepalivedFollowsTheLeader(t *testing.T) {
-	hosts, _, lead := hostsWithAddress(t)
+	hosts, _, lead := hostsWithAddress(t, func(host) string { return "" })
 	for range 2 {
 		lead("pg2")
 		servertest.Eventually(t, "the address moves with the leader", hosts[1].holds(t, hosts[0]))
@@ -129,10 +138,36 @@ func TestKeepalivedFollowsTheLeader(t *testing.T) {
 	}
 }
 
+// TestKeepalivedTracksTheLeader does the same by a file that keepalived tracks: nothing is
+// reloaded.
+func TestKeepalivedTracksTheLeader(t *testing.T) {
+	hosts, daemons, lead := hostsWithAddress(t, func(h host) string { return fmt.Sprintf("    track_file = %q", h.trackFile()) })
+	for i, want := range []string{"1\n", "0\n"} {
+		if have := read(t, hosts[i].trackFile()); have != want {
+			t.Errorf("the file of host %d holds %q", i+1, have)
+		}
+	}
+	config := read(t, filepath.Join(hosts[0].dir, "keepalived.conf"))
+	for range 2 {
+		lead("pg2")
+		servertest.Eventually(t, "the address moves with the leader", hosts[1].holds(t, hosts[0]))
+		lead("pg1")
+		servertest.Eventually(t, "and back", hosts[0].holds(t, hosts[1]))
+	}
+	if after := read(t, filepath.Join(hosts[0].dir, "keepalived.conf")); after != config {
+		t.Errorf("the config was changed:\n%s", after)
+	}
+	for i, p := range daemons {
+		if n := strings.Count(p.Output(), "SIGHUP"); n > 1 {
+			t.Errorf("host %d was reloaded %d times:\n%s", i+1, n, p.Output())
+		}
+	}
+}
+
 // TestTwoKeepalivedMasters lets both have the address, for neither hears the other.
 // pgbaton follows the leader meanwhile, and the address is the leader's once they do.
 func TestTwoKeepalivedMasters(t *testing.T) {
-	hosts, daemons, lead := hostsWithAddress(t)
+	hosts, daemons, lead := hostsWithAddress(t, func(host) string { return "" })
 	deaf := make([]func(), 0, len(hosts))
 	for _, h := range hosts {
 		deaf = append(deaf, faulttest.Rule(t, h.namespace, "filter", "INPUT", "-p", "112", "-j", "DROP"))

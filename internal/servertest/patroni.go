@@ -304,7 +304,7 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 	trust := map[string]any{"username": "postgres"}
 	server := map[string]any{
 		"listen": m.hostPort(m.Port), "connect_address": m.hostPort(m.Port),
-		"data_dir": m.data, "bin_dir": postgresBin(t),
+		"data_dir": m.data, "bin_dir": PostgresBin(t),
 		"authentication": map[string]any{"superuser": trust, "replication": trust, "rewind": trust},
 		"pg_hba":         hba,
 		"parameters": map[string]any{

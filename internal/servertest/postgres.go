@@ -71,9 +71,9 @@ func postgresEnv() []string {
 	return []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/tmp", "PYTHONUNBUFFERED=1", "TZ=UTC"}
 }
 
-// postgresBin is where Debian keeps initdb and postgres, which are not in PATH:
+// PostgresBin is where Debian keeps initdb and postgres, which are not in PATH:
 // that of the newest version installed.
-func postgresBin(t testing.TB) string {
+func PostgresBin(t testing.TB) string {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	best, bin := 0, ""

@@ -50,7 +50,7 @@ data_directory='%s'
 pg_bindir='%s'
 service_start_command='/bin/true'
 log_level='WARNING'
-`, node.ID, node.Name, node.Port, RepmgrPassword, node.data, postgresBin(t)), 0o644)
+`, node.ID, node.Name, node.Port, RepmgrPassword, node.data, PostgresBin(t)), 0o644)
 		c.Nodes = append(c.Nodes, node)
 		if i == 0 {
 			node.Start(t, false)

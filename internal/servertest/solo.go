@@ -15,7 +15,7 @@ import (
 )
 
 // Postgres is a PostgreSQL server without a Patroni: whoever runs the test decides
-// when it takes writes. It replicates from nobody.
+// when it takes writes. It replicates from nobody, unless it is a Replica.
 type Postgres struct {
 	Port int
 	Addr string // where it listens beside loopback, and trusts everyone; "" is nowhere
@@ -29,7 +29,7 @@ type Postgres struct {
 func NewPostgres(t testing.TB, dir, name string) *Postgres {
 	t.Helper()
 	s := &Postgres{Port: FreePort(t), data: filepath.Join(dir, name)}
-	asPostgres(t, filepath.Join(postgresBin(t), "initdb"), "-D", s.data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8")
+	asPostgres(t, filepath.Join(PostgresBin(t), "initdb"), "-D", s.data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8")
 	return s
 }
 
@@ -85,7 +85,7 @@ func (s *Postgres) Start(t testing.TB, recovery bool) {
 		addresses += "," + s.Addr
 		asPostgres(t, "sh", "-c", "echo host all all all trust >>"+filepath.Join(s.data, "pg_hba.conf"))
 	}
-	cmd := exec.Command(filepath.Join(postgresBin(t), "postgres"), "-D", s.data, "-p", fmt.Sprint(s.Port))
+	cmd := exec.Command(filepath.Join(PostgresBin(t), "postgres"), "-D", s.data, "-p", fmt.Sprint(s.Port))
 	settings := []string{
 		"listen_addresses=" + addresses, "unix_socket_directories=", "fsync=off", "full_page_writes=off", "max_connections=60",
 		"shared_buffers=8MB", "restart_after_crash=off", "log_min_messages=fatal",
@@ -107,6 +107,13 @@ func (s *Postgres) Start(t testing.TB, recovery bool) {
 		}
 		return err
 	})
+}
+
+// Demand lets these users in by password alone, from now on.
+func (s *Postgres) Demand(t testing.TB, users ...string) {
+	t.Helper()
+	asPostgres(t, "sed", "-i", "1i host all "+strings.Join(users, ",")+" all scram-sha-256", filepath.Join(s.data, "pg_hba.conf"))
+	s.Exec(t, "postgres", "SELECT pg_reload_conf()")
 }
 
 // Dial connects as the superuser, to the server itself.
