@@ -245,6 +245,28 @@ func TestHostileMembers(t *testing.T) {
 	})
 }
 
+// A host that no server can have is left out: libpq can't read the whole file for one long
+// line in it.
+func TestLongHosts(t *testing.T) {
+	long := strings.Repeat("a", 300)
+	for template, vars := range map[string]map[string]any{
+		"pg_service.conf": nil, "uri": {"roles": []any{"leader", "replica"}}, "jdbc.properties": {"database": "app", "role": "replica"},
+		"pgpass": {"user": "app", "password": "secret"}, "barman.conf": {"role": "standby"}, "wal-g.env": {"role": "standby"},
+	} {
+		f := fixture{template: template, state: []byte(oneMember("10.0.0.1:5432") + member("evil", long+":5432", "", "replica"))}
+		if result := f.execute(t, vars); result.Err != nil || strings.Contains(string(result.Content), long) {
+			t.Errorf("%s: error %v:\n%s", template, result.Err, result.Content)
+		}
+	}
+	many := oneMember("10.0.0.1:5432")
+	for i := range 5 {
+		many += member("pg"+strconv.Itoa(i+2), strings.Repeat(strconv.Itoa(i), 250)+":5432", "", "replica")
+	}
+	if result := (fixture{template: "pg_service.conf", state: []byte(many)}).execute(t, nil); result.Err == nil || !strings.Contains(result.Err.Error(), "6 hosts make a line of 12") {
+		t.Errorf("error %v:\n%s", result.Err, result.Content)
+	}
+}
+
 // directives are the lines that say something.
 func directives(content []byte) []string {
 	var lines []string
