@@ -65,7 +65,7 @@ func TestDaemonsAccept(t *testing.T) {
 			switch f.template {
 			case "pgbouncer.ini":
 				err = bouncer.Check(t.Context(), set)
-			case "haproxy.cfg":
+			case "haproxy.cfg", "haproxy-pgbouncer.cfg":
 				err = proxy.Check(t.Context(), set)
 				quiet(t, exec.CommandContext(t.Context(), "haproxy", "-c", "-f", path))
 			case "pgpool.conf":

@@ -14,5 +14,5 @@
 //
 // from which the documentation is made. A text or list that holds a line break
 // is refused, as it could begin a directive by accident; only what is there to
-// hold whole lines may (extra of haproxy.cfg and keepalived.conf).
+// hold whole lines may (extra of the two for HAProxy and of keepalived.conf).
 package templates

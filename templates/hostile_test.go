@@ -84,6 +84,43 @@ func beginning(word string) string {
 	return word
 }
 
+// TestHostileInstances does the same with what an instance of a service in the catalog
+// may say of itself.
+func TestHostileInstances(t *testing.T) {
+	state := func(field string, value any) []byte {
+		second := map[string]any{"node": "edge2", "id": "pgbouncer", "address": "10.0.0.22", "port": 6432}
+		second[field] = value
+		catalog, err := json.Marshal(map[string]any{"services": map[string]any{"pgbouncer": []any{
+			map[string]any{"node": "edge1", "address": "10.0.0.21", "port": 6432}, second,
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return catalog
+	}
+	f := fixture{template: "haproxy-pgbouncer.cfg", state: state("node", "edge2")}
+	allowed := shape(string(f.execute(t, nil).Content))
+	rendered := 0
+	for _, field := range []string{"node", "id", "address"} {
+		for _, value := range hostile {
+			f.state = state(field, value)
+			result := f.attempt(t, nil)
+			if !result.Complete() || result.Err != nil {
+				continue // refused
+			}
+			rendered++
+			for line := range shape(string(result.Content)) {
+				if !allowed[line] {
+					t.Errorf("%s %.60q makes a line like %q", field, value, line)
+				}
+			}
+		}
+	}
+	if rendered < len(hostile) {
+		t.Errorf("%d were rendered: an instance must not keep the others from their clients", rendered)
+	}
+}
+
 // shape is how the lines of a config begin, of how many words they are, and how many signs
 // that mean something to whoever reads URLs, shells or quotes.
 func shape(config string) map[string]bool {

@@ -10,7 +10,7 @@ import (
 func TestNames(t *testing.T) {
 	names := templates.Names()
 	if want := []string{
-		"barman.conf", "haproxy.cfg", "jdbc.properties", "keepalived.conf", "pg_service.conf", "pgbouncer.ini", "pgpass", "pgpool.conf", "ucarp.env", "uri", "wal-g.env",
+		"barman.conf", "haproxy-pgbouncer.cfg", "haproxy.cfg", "jdbc.properties", "keepalived.conf", "pg_service.conf", "pgbouncer.ini", "pgpass", "pgpool.conf", "ucarp.env", "uri", "wal-g.env",
 	}; !slices.Equal(names, want) {
 		t.Errorf("%v, want %v", names, want)
 	}

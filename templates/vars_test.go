@@ -83,6 +83,7 @@ func TestLineBreaksAreRefused(t *testing.T) {
 		{template: "pgbouncer.ini", vars: map[string]any{}},
 		{template: "haproxy.cfg", vars: map[string]any{}},
 		{template: "pgpool.conf", vars: map[string]any{}},
+		{template: "haproxy-pgbouncer.cfg", vars: map[string]any{}},
 		{template: "keepalived.conf", vars: map[string]any{"virtual_ipaddress": []any{"192.0.2.10/24"}, "interface": "eth0"}},
 		{template: "barman.conf", vars: map[string]any{}},
 		{template: "jdbc.properties", vars: map[string]any{"database": "app"}},
@@ -92,7 +93,7 @@ func TestLineBreaksAreRefused(t *testing.T) {
 		{template: "uri", vars: map[string]any{}},
 		{template: "wal-g.env", vars: map[string]any{}},
 	} {
-		f.state = []byte(oneMember("10.0.0.1:5432"))
+		f.state = []byte(oneMember("10.0.0.1:5432") + onePooler)
 		text, _ := templates.Text(f.template)
 		for _, d := range declarations(t, strings.ReplaceAll(text, `" dict -}}`, `" list -}}`)) {
 			bad := map[string]any{"text": "a\nb", "list": []any{"a", "b\rc"}, "map": map[string]any{"a": "b\nc"}}[d.kind]
@@ -181,6 +182,13 @@ func TestBadVars(t *testing.T) {
 		{"wal-g.env", map[string]any{"env": map[string]any{"A;reboot": 1}}, "is no name of a variable"},
 		{"wal-g.env", map[string]any{"env": map[string]any{"A": 1}, "env_files": map[string]any{"A": "/etc/pgbaton/app.password"}}, "want A in one of them"},
 		{"wal-g.env", map[string]any{"env_files": map[string]any{"A": "/etc/pgbaton/empty.password"}}, "begins with an empty line"},
+		{"haproxy-pgbouncer.cfg", map[string]any{"check": "sql"}, `want pgsql or tcp, have "sql"`},
+		{"haproxy-pgbouncer.cfg", map[string]any{"check_user": "a b"}, `"a b" is no name that HAProxy can send`},
+		{"haproxy-pgbouncer.cfg", map[string]any{"check_user": "pgbouncer"}, "into its console alone"},
+		{"haproxy-pgbouncer.cfg", map[string]any{"balance": "uri"}, `want leastconn, roundrobin, source or first, have "uri"`},
+		{"haproxy-pgbouncer.cfg", map[string]any{"poolers": []any{"10.0.0.21"}}, `want HOST:PORT, have "10.0.0.21"`},
+		{"haproxy-pgbouncer.cfg", map[string]any{"poolers": []any{"10.0.0.21:6432 backup"}}, `want HOST:PORT, have "10.0.0.21:6432 backup"`},
+		{"haproxy-pgbouncer.cfg", map[string]any{"service": "portless"}, "service portless has no port on node edge1"},
 		{"haproxy.cfg", map[string]any{"leader_check": "sql"}, `want auto, patroni or tcp, have "sql"`},
 		{"haproxy.cfg", map[string]any{"max_lag": "16 MB"}, "want a size such as 16MB"},
 		{"pgpool.conf", map[string]any{"backends": []any{"pg1=10.0.0.1"}}, `"pg1=10.0.0.1" is not NAME or NAME=HOST:PORT`},
@@ -193,7 +201,7 @@ func TestBadVars(t *testing.T) {
 		{"haproxy.cfg", map[string]any{"read_write_port": "5000"}, "want a number, have text"},
 	} {
 		t.Run(tc.want, func(t *testing.T) {
-			f := fixture{template: tc.template, state: []byte(oneMember("10.0.0.1:5432"))}
+			f := fixture{template: tc.template, state: []byte(oneMember("10.0.0.1:5432") + onePooler)}
 			result := f.execute(t, tc.vars)
 			if result.Err == nil || !strings.Contains(result.Err.Error(), tc.want) {
 				t.Fatalf("error %v, want %q in it; result:\n%s", result.Err, tc.want, result.Content)
@@ -282,6 +290,9 @@ func directives(content []byte) []string {
 func oneMember(address string) string {
 	return "kv:\n  service/batman/leader: pg1\n" + member("pg1", address, "http://10.0.0.1:8008/patroni", "primary")
 }
+
+// onePooler adds a service of PgBouncers to a state file.
+const onePooler = "services:\n  pgbouncer: [{node: edge1, address: 10.0.0.21, port: 6432}]\n  portless: [{node: edge1, address: 10.0.0.21}]\n"
 
 func member(name, address, api, role string) string {
 	quoted := func(s string) string { return strings.ReplaceAll(strconv.Quote(s), `\\n`, `\n`) }
