@@ -269,6 +269,17 @@ func resumeReplay(m *servertest.PatroniMember) func(*testing.T) {
 
 // receiver signals the process of a replica that gets the leader's WAL.
 func receiver(m *servertest.PatroniMember, sig syscall.Signal) func(*testing.T) {
+	return process(m, "walreceiver", sig)
+}
+
+// replay signals the process of a replica that replays it, which its Patroni does not
+// notice.
+func replay(m *servertest.PatroniMember, sig syscall.Signal) func(*testing.T) {
+	return process(m, "startup", sig)
+}
+
+// process signals the one process of a server that is of a type.
+func process(m *servertest.PatroniMember, backendType string, sig syscall.Signal) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
 		conn, err := pgx.Connect(t.Context(), m.URL())
@@ -277,8 +288,8 @@ func receiver(m *servertest.PatroniMember, sig syscall.Signal) func(*testing.T) 
 		}
 		defer func() { _ = conn.Close(t.Context()) }()
 		var pid int
-		if err := conn.QueryRow(t.Context(), "SELECT pid FROM pg_stat_wal_receiver").Scan(&pid); err != nil {
-			t.Fatalf("%s has no WAL receiver: %v", m.Name, err)
+		if err := conn.QueryRow(t.Context(), "SELECT pid FROM pg_stat_activity WHERE backend_type = $1", backendType).Scan(&pid); err != nil {
+			t.Fatalf("%s has no process %s: %v", m.Name, backendType, err)
 		}
 		if err := syscall.Kill(pid, sig); err != nil {
 			t.Fatal(err)

@@ -77,8 +77,11 @@ func (m *PatroniMember) secure(t testing.TB, config map[string]any) {
 }
 
 // URL is how the superuser connects to the member.
-func (m *PatroniMember) URL() string {
-	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", m.hostPort(m.Port))
+func (m *PatroniMember) URL() string { return m.in("postgres") }
+
+// in is how the superuser connects to a database of the member's.
+func (m *PatroniMember) in(database string) string {
+	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", m.hostPort(m.Port), database)
 }
 
 // SocketURL is how the superuser connects to the member by its Unix socket, which

@@ -36,6 +36,7 @@ type patroniSettings struct {
 	members string         // what the names of the members begin with
 	clients int            // max_connections
 	net     *Network       // nil is loopback
+	ports   []int          // of PostgreSQL and of the REST API; nil is free ones
 	consul  string         // where the members find Consul; "" is its address
 	local   func(member string) map[string]any
 	adapt   func(member string, config map[string]any)
@@ -68,6 +69,11 @@ func MaxConnections(n int) PatroniOption {
 // where they find the store, as host:port.
 func On(n *Network, consul string) PatroniOption {
 	return func(s *patroniSettings) { s.net, s.consul = n, consul }
+}
+
+// Ports has every member listen at the same two, as machines of their own do.
+func Ports(postgres, rest int) PatroniOption {
+	return func(s *patroniSettings) { s.ports = []int{postgres, rest} }
 }
 
 // Local adds settings to the postgresql section of each member's own configuration.
@@ -279,11 +285,17 @@ func (m *PatroniMember) status() (memberStatus, error) {
 // newMember writes the configuration of one member.
 func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings) *PatroniMember {
 	t.Helper()
-	ports := FreePorts(t, 2)
+	ports := set.ports
+	sockets := c.dir
+	if ports == nil {
+		ports = FreePorts(t, 2)
+	} else { // the number of the port is the socket's name
+		sockets = OwnedByPostgres(t, filepath.Join(c.dir, name+".sockets"))
+	}
 	m := &PatroniMember{
 		Name: name, Port: ports[0], RESTPort: ports[1],
 		data:    filepath.Join(c.dir, name),
-		sockets: c.dir,
+		sockets: sockets,
 		config:  filepath.Join(c.dir, name+".yml"),
 	}
 	hba := []string{"local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"}
@@ -308,7 +320,7 @@ func newMember(t testing.TB, c *PatroniCluster, name string, set patroniSettings
 		"authentication": map[string]any{"superuser": trust, "replication": trust, "rewind": trust},
 		"pg_hba":         hba,
 		"parameters": map[string]any{
-			"unix_socket_directories": c.dir, "shared_buffers": "16MB", "fsync": "off",
+			"unix_socket_directories": sockets, "shared_buffers": "16MB", "fsync": "off",
 			// Nothing is left in /dev/shm if the server is killed.
 			"dynamic_shared_memory_type": "mmap",
 		},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 type Writers struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
+	rows string // the database that has their table
 
 	mu     sync.Mutex
 	acked  map[int]Ack
@@ -69,7 +71,7 @@ func StartWriters(t testing.TB, target string, n int) *Writers {
 	patient.RawQuery = settings.Encode()
 
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &Writers{stop: cancel, acked: map[int]Ack{}, latest: map[int]time.Time{}, last: time.Now()}
+	w := &Writers{stop: cancel, acked: map[int]Ack{}, latest: map[int]time.Time{}, last: time.Now(), rows: strings.TrimPrefix(patient.Path, "/")}
 	t.Cleanup(func() {
 		cancel()
 		w.done.Wait()
@@ -227,7 +229,7 @@ func (w *Writers) Missing(t testing.TB, m *PatroniMember) (missing []int) {
 	Eventually(t, m.Name+" tells its rows", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		conn, err := pgx.Connect(ctx, m.URL())
+		conn, err := pgx.Connect(ctx, m.in(w.rows))
 		if err != nil {
 			return err
 		}
