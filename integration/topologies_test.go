@@ -260,6 +260,7 @@ func TestTopologies(t *testing.T) {
 	t.Run("examples/haproxy-keepalived", l.twoBalancers)
 	t.Run("examples/three-zones", l.threeZones)
 	t.Run("examples/haproxy-pgbouncer", l.twoPoolers)
+	t.Run("examples/barman-haproxy", l.barmanBeside)
 }
 
 // oneMachine: pgbouncer and HAProxy beside one another on a machine of the application,
@@ -527,6 +528,58 @@ func (l *landscape) twoPoolers(t *testing.T) {
 	if n := lb.reloads(); n > 1 {
 		t.Errorf("haproxy was reloaded %d times:\n%s", n, lb.daemon.Output())
 	}
+}
+
+// barmanBeside: Barman follows the leader by itself, and applications through HAProxy.
+func (l *landscape) barmanBeside(t *testing.T) {
+	leader := l.cluster.Leader(t)
+	sql(leader, "CREATE ROLE barman LOGIN SUPERUSER", "CREATE ROLE streaming_barman LOGIN REPLICATION")(t)
+	lb := l.at(t, "lb", "haproxy-keepalived/pgbaton.hcl", "/etc/haproxy/haproxy.cfg")
+	lb.balances(t)
+	write := reach(lb.Addr, 5000, "app")
+	write.writesOn(t, leader)
+
+	b := l.box(t, "barman", "barman-haproxy/pgbaton.hcl", "/usr/lib/postgresql/15/bin", servertest.PostgresBin(t))
+	b.does(t, "chown", "barman:", "/etc/barman.d", "/var/lib/pgbaton")
+	b.keeps(t, b.RunAs(t, "barman", "env", "HOME=/var/lib/barman", "CONSUL_HTTP_ADDR="+l.store, binary, "run", "-config", "/etc/pgbaton/pgbaton.hcl"), "/etc/barman.d/main.conf")
+	barman := func(args ...string) (string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), servertest.Deadline)
+		defer cancel()
+		p := b.RunAs(t, "barman", append([]string{"env", "HOME=/var/lib/barman", "barman"}, args...)...)
+		if err := p.Wait(ctx); err != nil {
+			return "", fmt.Errorf("barman %v: %w: %s", args, err, p.Output())
+		}
+		return p.Output(), nil
+	}
+	backsUp := func(m *servertest.PatroniMember, backups int) {
+		t.Helper()
+		servertest.Eventually(t, "barman streams from "+m.Name, func() error {
+			out, err := barman("show-servers", "main")
+			if err == nil && !strings.Contains(out, fmt.Sprintf("\tstreaming_conninfo: host=%s port=%d ", m.Host, m.Port)) {
+				err = errors.New(out)
+			}
+			if err == nil && backups == 1 { // its check wants a first file of WAL
+				_, err = barman("switch-wal", "--force", "--archive", "--archive-timeout", "5", "main")
+			}
+			if err == nil {
+				_, err = barman("check", "main")
+			}
+			return err
+		})
+		if _, err := barman("backup", "--wait", "main"); err != nil {
+			t.Fatal(err)
+		}
+		out, err := barman("list-backups", "--minimal", "main")
+		if err != nil || strings.Count(out, "\n") != backups {
+			t.Errorf("want %d backups: %v: %s", backups, err, out)
+		}
+	}
+	backsUp(leader, 1)
+	next := l.cluster.Replicas(t)[0]
+	l.cluster.Switchover(t, next)
+	write.writesOn(t, next)
+	l.cluster.AwaitReady(t)
+	backsUp(next, 2)
 }
 
 // register puts a pgbouncer into the catalog as its machine's agent does, from the example's file.

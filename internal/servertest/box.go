@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Box is a machine of a network with processes, a /run, and changes to /etc and
-// /var/lib of its own: daemons find there what they find on a machine of theirs, by the
+// Box is a machine of a network with processes, a /run, and changes to /etc,
+// /var/lib and /var/log of its own: daemons find there what they find on a machine of theirs, by the
 // paths that Debian's packages have. It is root's; Machine has a systemd beside.
 type Box struct {
 	*Host
@@ -22,7 +22,7 @@ type Box struct {
 // itsOwn is process 1 of a Box. It waits for orphans too.
 const itsOwn = `
 mount -t tmpfs tmpfs /run
-for dir in etc var/lib; do
+for dir in etc var/lib var/log; do
 	over=/run/.$(basename $dir)
 	mkdir -p $over/upper $over/work
 	mount -t overlay -o lowerdir=/$dir,upperdir=$over/upper,workdir=$over/work overlay /$dir
