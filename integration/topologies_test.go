@@ -487,8 +487,9 @@ func (l *landscape) twoPoolers(t *testing.T) {
 		processes[i] = poolers[i].pools(t)
 		l.register(t, poolers[i])
 	}
-	lb := l.at(t, "lb", "haproxy-pgbouncer/balancer.hcl", "/etc/haproxy/haproxy.cfg")
-	lb.balances(t)
+	// A hold is as long as many checks then.
+	lb := l.at(t, "lb", "haproxy-pgbouncer/balancer.hcl", "/etc/haproxy/haproxy.cfg", "  master_socket", "  vars = { check_interval = \"200ms\" }\n  master_socket")
+	proxy := lb.balances(t)
 	app := reach(lb.Addr, 5000, "app")
 	both := []string{poolers[0].Addr, poolers[1].Addr}
 	servertest.Eventually(t, "both poolers serve", func() error { return app.spread(t, client, both...) })
@@ -497,6 +498,9 @@ func (l *landscape) twoPoolers(t *testing.T) {
 	})
 
 	l.unnoticed(t, app, poolers[0], poolers[1])
+	if out := proxy.Output(); strings.Contains(out, "is DOWN") {
+		t.Errorf("a pooler that held its clients failed its check:\n%s", out)
+	}
 
 	t.Run("maintenance", func(t *testing.T) {
 		stays := l.clientOf(t, app, poolers[0])
@@ -516,6 +520,9 @@ func (l *landscape) twoPoolers(t *testing.T) {
 	t.Run("a pooler that hangs", func(t *testing.T) {
 		poolers[1].Signal(t, processes[1], syscall.SIGSTOP)
 		servertest.Eventually(t, "new sessions go to the other", func() error { return app.spread(t, client, both[0]) })
+		if err := logged(proxy, "is DOWN"); err != nil {
+			t.Error(err) // and what is looked for above means something
+		}
 		poolers[1].Signal(t, processes[1], syscall.SIGCONT)
 		servertest.Eventually(t, "it serves again", func() error { return app.spread(t, client, both...) })
 	})
