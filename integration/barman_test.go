@@ -60,6 +60,7 @@ func (b barman) isWell(t *testing.T, server string) {
 // TestBarmanFollowsTheLeader: Barman backs up the leader, and streams its WAL, before and
 // after it moves; a second server of Barman's is the standby, for as long as there is one.
 func TestBarmanFollowsTheLeader(t *testing.T) {
+	t.Parallel()
 	m := newTwoMembers(t, "CREATE ROLE barman LOGIN SUPERUSER", "CREATE ROLE streaming_barman LOGIN REPLICATION")
 	b := newBarman(t, m.dir)
 	// The target of the documentation, for this Barman, and another one beside it.

@@ -87,6 +87,7 @@ func streaming(t *testing.T) (dir string, primary, replica *servertest.Postgres)
 // TestDoctorDrivesHAProxy: a real HAProxy, by `option httpchk` as it is written most
 // often, takes a replica that lags or hangs out and back in, and leaves an idle one alone.
 func TestDoctorDrivesHAProxy(t *testing.T) {
+	t.Parallel()
 	dir, primary, replica := streaming(t)
 	ports := servertest.FreePorts(t, 4)
 	cfg := pgdoctorCfg(t, dir, ports[0], replica.Port, "pg_max_replication_lag = 1", `"SELECT pg_is_in_recovery()" = "t"`)
@@ -224,6 +225,7 @@ func haproxyState(socket, backend string) (string, error) {
 // seconds, is answered whatever the server does, and so are many of them at once. pgDoctor's
 // own config is read as it is.
 func TestDoctorAnswersInTime(t *testing.T) {
+	t.Parallel()
 	dir, _, replica := streaming(t)
 	port := servertest.FreePort(t)
 	sample, err := os.ReadFile("../internal/doctor/testdata/pgdoctor.cfg")
@@ -284,6 +286,7 @@ func TestDoctorAnswersInTime(t *testing.T) {
 // TestDoctorKeepsSecrets: neither the answer nor the log has a password in it, whatever
 // goes wrong; and a password, certificates and another config are taken.
 func TestDoctorKeepsSecrets(t *testing.T) {
+	t.Parallel()
 	dir := servertest.PostgresDir(t)
 	authority := servertest.AuthorityIn(t, dir)
 	authority.Issue(t, "server", time.Now().Add(time.Hour))
@@ -438,6 +441,7 @@ func TestDoctorIsSmall(t *testing.T) {
 // TestDoctorOfClusters: with a config of pgbaton's it tells of each member what its probes
 // come to, a replica that is cut off from its leader included, in the same 25 MB.
 func TestDoctorOfClusters(t *testing.T) {
+	t.Parallel()
 	consul := servertest.Consul(t)
 	c := servertest.Patroni(t, consul, 3)
 	dir := servertest.PostgresDir(t)

@@ -109,6 +109,7 @@ func leadsTo(t *testing.T, env []string, conninfo, want string) {
 // TestFilesForLibpq: psql goes where pg_service.conf, .pgpass, a URI and WAL-G's environment
 // lead, before and after the leader moves.
 func TestFilesForLibpq(t *testing.T) {
+	t.Parallel()
 	const password = `p:a\ss 'word"`
 	m := newTwoMembers(t, "SET password_encryption = 'scram-sha-256'", "CREATE ROLE app LOGIN PASSWORD 'p:a\\ss ''word\"'", "CREATE ROLE reporter LOGIN PASSWORD 'other'")
 	for _, s := range []*servertest.Postgres{m.first, m.second} {

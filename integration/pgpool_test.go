@@ -109,6 +109,7 @@ func (e *edge) readsElsewhere(t *testing.T, m *servertest.PatroniMember) {
 // that hangs with their sessions. No write is taken by a server that leads no more, and no
 // new session reads from a replica that lags.
 func TestPgPoolFollowsTheLeader(t *testing.T) {
+	t.Parallel()
 	const clients = 4
 	consul := servertest.Consul(t)
 	// A replica may lag on a slow machine, and is to take over all the same.

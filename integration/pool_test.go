@@ -16,6 +16,7 @@ const whereAmI = "SELECT current_setting('port')"
 // TestHikariFollowsTheLeader: pools of HikariCP find the leader and the replica that their
 // files name, and the next leader, with a file of before.
 func TestHikariFollowsTheLeader(t *testing.T) {
+	t.Parallel()
 	m := newTwoMembers(t, "SET password_encryption = 'scram-sha-256'", `CREATE ROLE app LOGIN PASSWORD 'p:a\ss ''word" é'`)
 	for _, s := range []*servertest.Postgres{m.first, m.second} {
 		s.Demand(t, "app")
@@ -65,6 +66,7 @@ func (fileStore) Block() string { return "" }
 // shorter than the hold fails its application, and one whose is longer does not. The file
 // leads to the pooler that the leader's key names.
 func TestHikariWaitsForAHold(t *testing.T) {
+	t.Parallel()
 	m := newTwoMembers(t)
 	short, shortFile := m.file("jdbc.properties", "short.properties", `database = "app", username = "postgres", proxy = true, prepare_threshold = 0, connection_timeout = 1000, validation_timeout = 500`)
 	long, longFile := m.file("jdbc.properties", "long.properties", `database = "app", username = "postgres", proxy = true, prepare_threshold = 0`)

@@ -17,6 +17,7 @@ import (
 // slowed, or cut off from the leader, and one that hangs, get no new reads through the
 // read-only port of a real HAProxy, keep the sessions that they have, and come back.
 func TestReplicasThatLagLeaveTheRotation(t *testing.T) {
+	t.Parallel()
 	consul := servertest.Consul(t)
 	c := servertest.Patroni(t, consul, 3, servertest.DynamicConfig("maximum_lag_on_failover", 1<<30))
 	probes := `

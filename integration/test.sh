@@ -19,7 +19,7 @@ left() {
 
 result=0
 # -count=1: go's cache knows neither the servers nor the pgbaton that the tests build.
-go test -race -json -count=1 -timeout 20m "$@" | go run ./integration/tally || result=1
+go test -race -json -count=1 -timeout 30m "$@" | go run ./integration/tally || result=1
 
 for _ in {1..50}; do
 	still=$(left)
