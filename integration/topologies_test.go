@@ -255,6 +255,7 @@ func (l *landscape) unnoticed(t *testing.T, through endpoint, daemons ...*box) {
 
 // TestTopologies runs the examples that docs/topologies.md names.
 func TestTopologies(t *testing.T) {
+	t.Parallel()
 	l := newLandscape(t)
 	t.Run("examples/three-zones", l.threeZones) // first, as it wants the leader to be in zone a
 	t.Run("examples/systemd", l.oneMachine)
