@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgbaton/pgbaton/internal/proc"
 	"github.com/pgbaton/pgbaton/reload"
 	"github.com/pgbaton/pgbaton/render"
 )
@@ -93,7 +94,7 @@ func show(std stdio, targets []rendered, out string) error {
 
 // checkAside lets a daemon check its files in a folder of their own.
 func checkAside(ctx context.Context, t rendered) error {
-	dir, err := os.MkdirTemp("", "pgbaton-check-")
+	dir, err := proc.Scratch()
 	if err != nil {
 		return err
 	}

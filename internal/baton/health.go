@@ -181,6 +181,10 @@ func (h *health) located(w *ward, i int, at probe.Position, err error) {
 	w.keyed = err != nil && !probe.LetsIn(err)
 	if w.member.Name == h.leader {
 		if err == nil {
+			if w.last.Recovery && !at.Recovery {
+				h.trail.Since(w.last.LSN, w.last.Asked)
+			}
+			w.last = at
 			// It was there at some time since it was asked: so what comes of it is never too little.
 			h.trail.Note(at.LSN, at.Asked)
 			h.ahead, h.asked = at.Clock.Sub(at.Asked), at.Asked

@@ -110,6 +110,35 @@ func TestSilenceIsNoProgress(t *testing.T) {
 	})
 }
 
+// TestNobodyIsLateForWantOfALeader: what was written by nobody, while nobody led, is missed by
+// nobody.
+func TestNobodyIsLateForWantOfALeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClinic(t, lagProbe)
+		for range 3 {
+			c.says("pg1", 104, nil)
+			c.says("pg2", 104, nil)
+			time.Sleep(time.Second)
+		}
+		for range 20 { // pg1 has stepped down
+			c.says("pg1", 0, errors.New("no answer"))
+			c.says("pg2", 104, nil)
+			time.Sleep(time.Second)
+		}
+		c.baton.Term.Leader = "pg2"
+		c.adjust(c.baton, true, time.Now())
+		for s, want := range []time.Duration{time.Second, 2 * time.Second, 3 * time.Second} {
+			now := time.Now()
+			c.located(c.wards["pg2"], 0, probe.Position{LSN: uint64(110 + s), Clock: now, Asked: now}, nil)
+			c.located(c.wards["pg1"], 0, probe.Position{Recovery: true, LSN: 104, Clock: now, Asked: now}, nil)
+			if v := c.verdicts(now)["pg1"]; !v.Healthy() || v.Behind.Delay != want || v.Behind.Bytes != uint64(6+s) {
+				t.Errorf("after %d s: %+v", s, v)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 // TestLagByKeys: where nobody is let in, the keys tell.
 func TestLagByKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

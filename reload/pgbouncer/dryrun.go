@@ -28,7 +28,7 @@ func (d *daemon) dryRun(ctx context.Context, t *tree) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "pgbaton-check-")
+	dir, err := proc.Scratch()
 	if err != nil {
 		return "", fmt.Errorf("make directory for a dry run: %w", err)
 	}

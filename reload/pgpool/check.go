@@ -79,7 +79,7 @@ func (d *daemon) parse(ctx context.Context, s *settings, staged []reload.File) e
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "pgbaton-check-")
+	dir, err := proc.Scratch()
 	if err != nil {
 		return fmt.Errorf("make folder for a check: %w", err)
 	}

@@ -123,6 +123,14 @@ func (w *Trail) Note(lsn uint64, at time.Time) {
 	}
 }
 
+// Since notes that the one that leads now was at lsn before it did: until then nobody wrote
+// more, so that the time without a leader makes nobody late.
+func (w *Trail) Since(lsn uint64, at time.Time) {
+	if n := len(w.marks); n > 0 && lsn >= w.marks[n-1].lsn {
+		w.Note(lsn, at)
+	}
+}
+
 // Known says whether the leader was seen at all.
 func (w *Trail) Known() bool { return len(w.marks) > 0 }
 
