@@ -243,7 +243,7 @@ func (f fixture) health(b cluster.Baton) map[string]cluster.Health {
 		var h cluster.Health
 		for _, kind := range []cluster.ProbeKind{cluster.ProbeSQL, cluster.ProbeLag} {
 			fit := !slices.Contains(f.unfit[m.Name], string(kind))
-			h.Checks = append(h.Checks, cluster.Check{Name: string(kind), Kind: kind, Healthy: fit, Since: time.Unix(1, 0)})
+			h.Checks = append(h.Checks, cluster.Check{Name: string(kind), Kind: kind, Healthy: fit, Since: time.Unix(1, 0), Limit: cluster.LagLimit{Bytes: 1}})
 		}
 		all[m.Name] = h
 	}

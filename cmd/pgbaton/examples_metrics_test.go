@@ -31,7 +31,7 @@ func shownSeries(t *testing.T) map[string]map[string][]string {
 		return status.Of(now, status.Process{Started: now, Loaded: now}, []status.Target{{
 			ID: "t", State: status.Frozen, Since: now, Frozen: &status.Freeze{Since: now, Until: now}, Held: []status.Hold{hold, byHand}, Follows: []status.Leader{leader},
 		}}, []status.Cluster{{
-			Name: "c", Phase: "steady", Since: now, Leader: &leader, Reigns: now, Replicas: []status.Replica{{Name: "m", LagBytes: &lag, Delay: &delay, Fit: true, Probes: []status.Probe{{Name: "lag", Fit: true}}}},
+			Name: "c", Phase: "steady", Since: now, Leader: &leader, Reigns: now, Replicas: []status.Replica{{Name: "m", LagBytes: &lag, Delay: &delay, Fit: true, Probes: []status.Probe{{Name: "lag", Fit: true, Since: now}}}},
 		}}, []status.Store{{Name: "s", State: status.StoreAnswers, Confirmed: now}})
 	}, failure)
 	m.Take([]string{"t"})

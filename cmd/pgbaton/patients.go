@@ -48,10 +48,12 @@ func admit(ctx context.Context, from plan, secrets *secret.Keeper, log hclog.Log
 		}()
 	}
 	if from.local {
-		if p.server, err = doctor.NewServer(from.here); err != nil {
+		server, err := doctor.NewServer(from.here)
+		if err != nil {
 			p.release()
 			return nil, err
 		}
+		p.server = server
 		p.shared = doctor.NewShared(p.server, from.here.HTTPTimeout, p.server.Limit())
 	}
 	return p, nil

@@ -326,7 +326,7 @@ func replica(m cluster.Member, of cluster.Cluster) status.Replica {
 		r.Delay = &delay
 	}
 	for _, c := range m.Checks {
-		if c.Kind == cluster.ProbeLag {
+		if c.Kind == cluster.ProbeLag && c.Limited() && !c.Since.IsZero() {
 			r.Lag = status.LagNear
 			if !c.Healthy {
 				r.Lag = status.LagFar

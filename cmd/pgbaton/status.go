@@ -221,6 +221,9 @@ func tabStatus(w io.Writer, s status.Status) {
 			leader, address = l.Name, fmt.Sprintf("%s:%d", l.Host, l.Port)
 		}
 		row(w, "cluster", c.Name, c.Phase, c.Since.Format(time.RFC3339), leader, address, timeline(c.Timeline), fmt.Sprint(c.Created))
+		for _, p := range c.Probes {
+			row(w, "probe", c.Name, leader, p.Name, fmt.Sprint(p.Fit), p.Since.Format(time.RFC3339))
+		}
 		for _, r := range c.Replicas {
 			lag := ""
 			if r.LagBytes != nil {

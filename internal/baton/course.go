@@ -87,13 +87,16 @@ func (w *walk) step(snapshot watcher.Snapshot, now time.Time) (again time.Time) 
 		w.seen.Name, w.change = w.def.Name, keys.Change
 	}
 	next := cluster.Next(prev, w.seen, w.def.Policy, w.looks.evidence(), now)
-	w.looks.adjust(next, w.def)
 	w.health.adjust(next, news, now)
-	next.Health = w.health.verdicts(now)
-	if until := w.health.pending(now); next.Phase == cluster.Steady && !w.settled && !until.IsZero() {
-		return until // a config that serves is not changed for what nobody can know yet
+	next.Health = w.health.verdicts()
+	// A config that serves is not changed for what nobody can know yet; one that leads to
+	// another leader does not serve.
+	same := prev.Term.Leader == "" || prev.Term.Leader == next.Term.Leader
+	if until := w.health.pending(now); next.Phase == cluster.Steady && same && !w.settled && !until.IsZero() {
+		return until
 	}
 	w.publish(next, keys)
+	w.looks.adjust(next, w.def)
 	w.news(prev, next, w.known, now)
 	w.known, w.settled = true, w.settled || next.Confirmed != nil
 	if next.Term != prev.Term {

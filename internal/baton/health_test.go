@@ -62,7 +62,7 @@ func (c *clinic) says(name string, lsn uint64, err error) {
 
 // lags is what there is against pg2 now, "" for nothing.
 func (c *clinic) lags() string {
-	v := c.verdicts(time.Now())["pg2"]
+	v := c.verdicts()["pg2"]
 	if v.Healthy() {
 		return ""
 	}
@@ -131,7 +131,7 @@ func TestNobodyIsLateForWantOfALeader(t *testing.T) {
 			now := time.Now()
 			c.located(c.wards["pg2"], 0, probe.Position{LSN: uint64(110 + s), Clock: now, Asked: now}, nil)
 			c.located(c.wards["pg1"], 0, probe.Position{Recovery: true, LSN: 104, Clock: now, Asked: now}, nil)
-			if v := c.verdicts(now)["pg1"]; !v.Healthy() || v.Behind.Delay != want || v.Behind.Bytes != uint64(6+s) {
+			if v := c.verdicts()["pg1"]; !v.Healthy() || v.Behind.Delay != want || v.Behind.Bytes != uint64(6+s) {
 				t.Errorf("after %d s: %+v", s, v)
 			}
 			time.Sleep(time.Second)
@@ -148,7 +148,7 @@ func TestLagByKeys(t *testing.T) {
 		for _, name := range []string{"pg1", "pg2"} {
 			c.says(name, 0, refused)
 		}
-		if v := c.verdicts(time.Now())["pg2"]; !v.Healthy() || v.Checks[0].Since.IsZero() || !v.Behind.Timed {
+		if v := c.verdicts()["pg2"]; !v.Healthy() || v.Checks[0].Since.IsZero() || !v.Behind.Timed {
 			t.Errorf("after the first answers: %+v", v)
 		}
 		for s := range 8 { // it stays where it is
@@ -166,6 +166,61 @@ func TestLagByKeys(t *testing.T) {
 	})
 }
 
+// TestLateKeys: a store that is slow at the start takes nobody out.
+func TestLateKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClinic(t, lagProbe)
+		members := c.baton.Seen.Members
+		c.health = newHealth(c.ctx, c.prober, c.probes, c.health.log)
+		time.Sleep(time.Minute)
+		c.baton.Seen.Members = members
+		c.adjust(c.baton, true, time.Now())
+		if until := c.pending(time.Now()); time.Until(until) <= 0 || c.lags() != "" {
+			t.Errorf("it waits until %v, and has %q", until, c.lags())
+		}
+		time.Sleep(time.Minute) // whatever hangs: who was there when it began is out for no want of an answer
+		if !c.pending(time.Now()).IsZero() || c.lags() != "" {
+			t.Errorf("it waits until %v, and has %q", c.pending(time.Now()), c.lags())
+		}
+	})
+}
+
+// TestNobodyIsLetIn: a password that is wrong takes nobody out.
+func TestNobodyIsLetIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClinic(t, probe.Probe{Name: "sql", Kind: cluster.ProbeSQL, Interval: time.Second, Timeout: time.Second, Patience: cluster.Patience{Rise: 1, Fall: 1}})
+		for range 3 {
+			c.answered(c.wards["pg2"], 0, &pgconn.PgError{Code: "28P01", Message: "password authentication failed"})
+		}
+		if v := c.verdicts()["pg2"]; !v.Healthy() || !strings.Contains(v.Checks[0].Why, "password authentication") || !c.closed(c.wards["pg2"]) {
+			t.Errorf("%+v", v)
+		}
+		if n := strings.Count(c.log.String(), "a member lets no probe in"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, c.log.String())
+		}
+		c.answered(c.wards["pg2"], 0, errors.New("no answer"))
+		if c.lags() == "" || c.closed(c.wards["pg2"]) {
+			t.Error("one that does not answer is not out")
+		}
+	})
+}
+
+// TestMeasuresAlone: a probe without a limit takes nobody out, whatever it finds.
+func TestMeasuresAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		free := lagProbe
+		free.Limit = cluster.LagLimit{}
+		c := newClinic(t, free)
+		time.Sleep(time.Minute)
+		c.says("pg2", 0, errors.New("no answer"))
+		c.says("pg1", 200, nil)
+		c.says("pg2", 100, nil)
+		if v := c.verdicts()["pg2"]; !v.Healthy() || v.Behind.Bytes != 100 {
+			t.Errorf("%+v", v)
+		}
+	})
+}
+
 // TestFirstAnswers: until there was time for an answer, nobody is out for want of one. Who
 // comes later shows first that it is well.
 func TestFirstAnswers(t *testing.T) {
@@ -174,22 +229,35 @@ func TestFirstAnswers(t *testing.T) {
 		if until := c.pending(time.Now()); time.Until(until) < 2*time.Second || c.lags() != "" {
 			t.Errorf("at the start: it waits until %v, and has %q", until, c.lags())
 		}
-		c.answered(c.wards["pg1"], 0, "")
-		c.answered(c.wards["pg2"], 0, "")
+		c.answered(c.wards["pg1"], 0, nil)
+		c.answered(c.wards["pg2"], 0, nil)
 		if !c.pending(time.Now()).IsZero() {
 			t.Error("all have answered, and it waits")
 		}
 		time.Sleep(3 * time.Second)
 		c.baton.Seen.Members = append(c.baton.Seen.Members, cluster.Member{Name: "pg3", Host: "pg3"})
 		c.adjust(c.baton, true, time.Now())
-		if v := c.verdicts(time.Now())["pg3"]; v.Healthy() || v.Checks[0].Why != "not asked yet" || !c.pending(time.Now()).IsZero() {
+		if v := c.verdicts()["pg3"]; v.Healthy() || v.Checks[0].Why != "not asked yet" || !c.pending(time.Now()).IsZero() {
 			t.Errorf("one that comes later: %+v", v)
+		}
+		// Its key goes and comes: it is out for as long as it would be.
+		c.probes[0].Patience.Dwell = 10 * time.Second
+		c.answered(c.wards["pg3"], 0, errors.New("down"))
+		all := c.baton.Seen.Members
+		for _, members := range [][]cluster.Member{all[:2], all} {
+			c.baton.Seen.Members = members
+			c.adjust(c.baton, true, time.Now())
+			time.Sleep(time.Second)
+		}
+		c.answered(c.wards["pg3"], 0, nil)
+		if v := c.verdicts()["pg3"]; v.Healthy() {
+			t.Errorf("one whose key came back: %+v", v)
 		}
 		gone := c.wards["pg2"]
 		c.baton.Seen.Members = c.baton.Seen.Members[:1]
 		c.adjust(c.baton, true, time.Now())
-		c.answered(gone, 0, "late")
-		if all := c.verdicts(time.Now()); len(all) != 1 || strings.Contains(c.log.String(), "late") {
+		c.answered(gone, 0, errors.New("late"))
+		if all := c.verdicts(); len(all) != 1 || strings.Contains(c.log.String(), "late") {
 			t.Errorf("of those that are gone: %+v\n%s", all, c.log.String())
 		}
 	})

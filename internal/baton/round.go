@@ -25,8 +25,7 @@ type turn struct {
 // they are compared with where it is now.
 const afterLeader = 10 * time.Millisecond
 
-// tryLogin is how long a server that refused a login is left in peace, if its key tells as
-// much: it logs every one.
+// tryLogin is how long a server that refused a login is left in peace: it logs every one.
 const tryLogin = time.Minute
 
 func newRound(h *health, w *ward, kinds ...cluster.ProbeKind) *round {
@@ -65,7 +64,7 @@ func (r *round) run(ctx context.Context) {
 // same beat.
 func (r *round) next(i int, now time.Time) time.Time {
 	p := r.health.probes[i]
-	if p.Kind == cluster.ProbeLag && r.health.byKeys(r.ward) {
+	if p.Kind != cluster.ProbeTCP && r.health.closed(r.ward) {
 		return now.Add(tryLogin)
 	}
 	shift := time.Duration(0)
@@ -82,11 +81,11 @@ func (h *health) leads(member string) bool {
 	return h.leader == member
 }
 
-// byKeys says whether a member's key has to tell where it is.
-func (h *health) byKeys(w *ward) bool {
+// closed says whether a member let nobody in when it was asked last.
+func (h *health) closed(w *ward) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return w.keyed && w.key != 0
+	return w.shut || w.keyed
 }
 
 func (r *round) ask(ctx context.Context, session *probe.Session, i int) {
@@ -110,6 +109,6 @@ func (r *round) ask(ctx context.Context, session *probe.Session, i int) {
 		}
 	}
 	if ctx.Err() == nil {
-		r.health.answered(r.ward, i, words(err))
+		r.health.answered(r.ward, i, err)
 	}
 }

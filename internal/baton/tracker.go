@@ -127,7 +127,7 @@ func (t *Tracker) Standings() []Standing {
 		c.mu.Lock()
 		b := c.baton
 		if c.health != nil {
-			b.Health = c.health.verdicts(time.Now()) // as of now: the answer is as of the last change
+			b.Health = c.health.verdicts() // as of now: the answer is as of the last change
 		}
 		all = append(all, Standing{c.def, b, c.answer.Presence == watcher.Present, c.answer.Fresh, c.answer.Err})
 		c.mu.Unlock()

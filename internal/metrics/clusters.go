@@ -130,18 +130,14 @@ var ofClusters = []gauge{
 		perReplica(func(cluster string, r status.Replica, put put) { put(flag(r.Fit), cluster, r.Name) }),
 	},
 	{
-		"pgbaton_probe_fit", "1 if the probe of the member passes",
+		"pgbaton_probe_fit", "1 if the probe of the member passes; left out before its first answer",
 		[]string{"cluster", "member", "probe"},
 		perCluster(func(c status.Cluster, put put) {
 			if c.Leader != nil {
-				for _, p := range c.Probes {
-					put(flag(p.Fit), c.Name, c.Leader.Name, p.Name)
-				}
+				answered(c.Probes, func(p status.Probe) { put(flag(p.Fit), c.Name, c.Leader.Name, p.Name) })
 			}
 			for _, r := range c.Replicas {
-				for _, p := range r.Probes {
-					put(flag(p.Fit), c.Name, r.Name, p.Name)
-				}
+				answered(r.Probes, func(p status.Probe) { put(flag(p.Fit), c.Name, r.Name, p.Name) })
 			}
 		}),
 	},
@@ -163,4 +159,13 @@ var ofClusters = []gauge{
 			}
 		}),
 	},
+}
+
+// answered hands on the probes that have had an answer.
+func answered(probes []status.Probe, do func(status.Probe)) {
+	for _, p := range probes {
+		if !p.Since.IsZero() {
+			do(p)
+		}
+	}
 }

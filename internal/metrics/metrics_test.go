@@ -53,7 +53,7 @@ func full() status.Status {
 			Name: "main", Scope: "batman", Phase: "leaderless", Since: day.Add(-5 * time.Second), By: "sql", Reigns: day.Add(-time.Hour), Created: 42, Timeline: 7, Paused: true, Standby: true,
 			Leader: &status.Leader{Cluster: "main", Name: "pg1", Host: "10.0.0.11", Port: 5432},
 			Replicas: []status.Replica{
-				{Name: "pg2", Role: "replica", State: words, Serves: true, Sync: true, Lag: status.LagNear, LagBytes: &lag, Delay: &delay, Fit: true, Probes: []status.Probe{{Name: "lag", Fit: true, Words: words}}},
+				{Name: "pg2", Role: "replica", State: words, Serves: true, Sync: true, Lag: status.LagNear, LagBytes: &lag, Delay: &delay, Fit: true, Probes: []status.Probe{{Name: "lag", Fit: true, Since: day, Words: words}}},
 				{Name: "pg\xff3", Role: words, State: words, Lag: status.LagUnknown},
 				{Name: "pg\xfe3", Role: words, State: words, Lag: status.LagUnknown},
 			},
@@ -349,7 +349,7 @@ func TestHowManySeries(t *testing.T) {
 		for i := range clusters {
 			c := status.Cluster{Name: fmt.Sprint("c", i), Phase: "steady", Since: day, Leader: &leader, Reigns: day}
 			for j := range members {
-				c.Replicas = append(c.Replicas, status.Replica{Name: fmt.Sprint("m", j), LagBytes: &lag, Delay: &delay, Probes: []status.Probe{{Name: "lag"}}})
+				c.Replicas = append(c.Replicas, status.Replica{Name: fmt.Sprint("m", j), LagBytes: &lag, Delay: &delay, Probes: []status.Probe{{Name: "lag", Since: day}}})
 			}
 			served = append(served, c)
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/pgbaton/pgbaton/watcher/cluster"
 )
 
@@ -17,7 +19,12 @@ type Session struct {
 	prober *Prober
 	member cluster.Member
 	conn   *sqlConn // nil while there is none
+	since  time.Time
 }
+
+// lifetime is how old a connection gets: a server that takes no new one may serve those
+// that it has for months.
+const lifetime = time.Minute
 
 // Session returns one that has not logged in yet. The caller closes it.
 func (p *Prober) Session(m cluster.Member) *Session { return &Session{prober: p, member: m} }
@@ -90,14 +97,16 @@ func epoch(text string) (time.Time, error) {
 // Value asks a query, which can't write, and returns the first column of its first row;
 // "" is NULL.
 func (s *Session) Value(ctx context.Context, limit time.Duration, query string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	if err := s.connect(ctx); err != nil {
-		return "", err
+	var results []*pgconn.Result
+	err := s.with(ctx, limit, func(ctx context.Context) (err error) {
+		results, err = s.conn.conn.Exec(ctx, query).ReadAll()
+		return err
+	})
+	if s.conn != nil && s.conn.conn.TxStatus() != 'I' {
+		s.Close() // whatever it began ends with it
 	}
-	results, err := s.conn.conn.Exec(ctx, query).ReadAll()
 	if err != nil {
-		return "", s.failed(ctx, limit, err)
+		return "", err
 	}
 	if len(results) == 0 || len(results[len(results)-1].Rows) == 0 || len(results[len(results)-1].Rows[0]) == 0 {
 		return "", fmt.Errorf("ask %s: the query has no row", s.member.Name)
@@ -107,28 +116,50 @@ func (s *Session) Value(ctx context.Context, limit time.Duration, query string) 
 
 // ask asks for one row.
 func (s *Session) ask(ctx context.Context, limit time.Duration, query string, columns int) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	if err := s.connect(ctx); err != nil {
-		return nil, err
-	}
-	row, err := s.conn.row(ctx, query, columns)
-	if err != nil {
-		return nil, s.failed(ctx, limit, err)
-	}
-	return row, nil
+	var row []string
+	err := s.with(ctx, limit, func(ctx context.Context) (err error) {
+		row, err = s.conn.row(ctx, query, columns)
+		return err
+	})
+	return row, err
 }
 
-func (s *Session) connect(ctx context.Context) error {
+// with does something over the connection. One that was ended while nobody looked says
+// nothing of the server: then it is done once more, over the next.
+func (s *Session) with(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if s.conn != nil && time.Since(s.since) > lifetime {
+		s.Close()
+	}
+	kept := s.conn != nil
+	for {
+		if err := s.connect(ctx, limit); err != nil {
+			return err
+		}
+		err := do(ctx)
+		if err == nil {
+			return nil
+		}
+		again := kept && judge(err) == down
+		if err = s.failed(ctx, limit, err); !again || ctx.Err() != nil {
+			return err
+		}
+		s.Close()
+		kept = false
+	}
+}
+
+func (s *Session) connect(ctx context.Context, limit time.Duration) error {
 	if s.conn != nil && !s.conn.conn.IsClosed() {
 		return nil
 	}
 	s.conn = nil
-	conn, err := s.prober.login(ctx, s.member)
+	conn, err := s.prober.loginWithin(ctx, s.member, limit)
 	if err != nil {
 		return err
 	}
-	s.conn = conn
+	s.conn, s.since = conn, time.Now()
 	return nil
 }
 

@@ -29,14 +29,20 @@ type sqlConn struct {
 // login logs in to a member's server, at the first of its endpoints that
 // answers.
 func (p *Prober) login(ctx context.Context, m cluster.Member) (*sqlConn, error) {
+	return p.loginWithin(ctx, m, patience)
+}
+
+// loginWithin does so for statements that may take as long as the login.
+func (p *Prober) loginWithin(ctx context.Context, m cluster.Member, limit time.Duration) (*sqlConn, error) {
 	var errs []error
 	for _, at := range m.Endpoints {
 		config, err := p.config.SQL.connConfig(at)
 		if err != nil {
 			return nil, err
 		}
+		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(max(statementTimeout, 2*limit).Milliseconds(), 10)
 		// Each has its share: one that hangs takes nothing from the next.
-		limited, cancel := context.WithTimeout(ctx, patience/time.Duration(len(m.Endpoints)))
+		limited, cancel := context.WithTimeout(ctx, limit/time.Duration(len(m.Endpoints)))
 		conn, err := pgconn.ConnectConfig(limited, config)
 		cancel()
 		if err == nil {
@@ -49,6 +55,9 @@ func (p *Prober) login(ctx context.Context, m cluster.Member) (*sqlConn, error) 
 	}
 	return nil, errors.Join(errs...)
 }
+
+// statementTimeout is when a server ends at last what nobody waits for any more.
+const statementTimeout = 10 * time.Second
 
 // errInTheClear is for a server that wants a password as it is: anybody may be
 // the server that a key names.
@@ -81,7 +90,7 @@ func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 		config.RequireAuth = "!password"
 	}
 	// Whatever is asked, nothing is written.
-	config.RuntimeParams = map[string]string{"application_name": "pgbaton", "default_transaction_read_only": "on", "statement_timeout": strconv.Itoa(int(10 * time.Second / time.Millisecond))}
+	config.RuntimeParams = map[string]string{"application_name": "pgbaton", "default_transaction_read_only": "on"}
 	return config, nil
 }
 

@@ -241,9 +241,10 @@ func (l *Loop) moved(w Wanted) bool {
 }
 
 // supersedes says whether a running action is to be cancelled for what is
-// wanted now. A new leader always wins; anything else once, until an action
-// came to its end: else values that change faster than the daemon checks them
-// would keep it from ever following.
+// wanted now. A new leader always wins, and what brings one is cancelled for
+// nothing else; anything else wins once, until an action came to its end: else
+// values that change faster than the daemon checks them would keep it from ever
+// following.
 func (l *Loop) supersedes(w Wanted, running *action, settle Settle, now time.Time) bool {
 	if running.hash == w.Hash {
 		return false
@@ -252,7 +253,10 @@ func (l *Loop) supersedes(w Wanted, running *action, settle Settle, now time.Tim
 		do, _ := Decide(w, settle, l.done, l.tries, now)
 		return do != Rest
 	}
-	return !l.superseded || !maps.Equal(running.leaders, w.Leaders)
+	if !maps.Equal(running.leaders, w.Leaders) {
+		return true
+	}
+	return !l.superseded && !running.leads
 }
 
 // action is a running action.
@@ -260,13 +264,14 @@ type action struct {
 	do      Action
 	hash    string
 	leaders map[string]string
+	leads   bool // it brings a leader that the daemon does not follow yet
 	cancel  context.CancelFunc
 	out     chan outcome
 }
 
 func (l *Loop) begin(ctx context.Context, do Action, w Wanted) *action {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &action{do: do, hash: w.Hash, leaders: w.Leaders, cancel: cancel, out: make(chan outcome, 1)}
+	a := &action{do: do, hash: w.Hash, leaders: w.Leaders, leads: l.moved(w), cancel: cancel, out: make(chan outcome, 1)}
 	go func() {
 		defer cancel()
 		a.out <- l.perform(ctx, do, w)

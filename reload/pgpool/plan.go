@@ -184,6 +184,13 @@ func (p *plan) attach(nodes []node, silent map[int]bool, ids ...int) {
 	if len(answer) == 0 {
 		return
 	}
+	for id, n := range nodes {
+		// Without it pgpool would look for a primary among those that are none, for minutes.
+		if n.primary && n.attached() && silent[id] {
+			p.left = append(p.left, fmt.Sprintf("the leader %s:%d does not answer: no backend can be attached now", n.host, n.port))
+			return
+		}
+	}
 	hangs := false
 	for id, n := range nodes {
 		if n.attached() && silent[id] && !slices.Contains(p.steps, step{"detach", id}) {

@@ -33,6 +33,7 @@ func TestPlan(t *testing.T) {
 		{"a standby hangs", []place{primary, standby, standby}, []node{at(1, down, false), at(2, up, true), at(3, up, false)}, []int{2}, "detach 2", ""},
 		{"standbys come and go", []place{primary, standby, detached}, []node{at(1, up, true), at(2, down, false), at(3, up, false)}, nil, "detach 2, attach 1", ""},
 		{"one comes while another hangs", []place{primary, standby, standby}, []node{at(1, up, true), at(2, down, false), at(3, up, false)}, []int{2}, "detach 2", ""},
+		{"one comes while the leader hangs", []place{primary, standby, standby}, []node{at(1, up, true), at(2, down, false), at(3, up, false)}, []int{0}, "", "the leader h:1 does not answer"},
 		{"one that hangs is not attached", []place{primary, standby, standby}, []node{at(1, up, true), at(2, down, false), at(3, up, false)}, []int{1}, "", "h:2 does not answer"},
 		{"not in the file", []place{primary}, []node{at(1, up, true), at(2, up, false), {}}, nil, "detach 1", ""},
 		{"renumbered", []place{"", standby, primary}, []node{at(3, up, false), at(2, up, true)}, nil, "promote 0", ""},

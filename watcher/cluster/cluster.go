@@ -91,7 +91,7 @@ type Member struct {
 	DelayKnown bool          // a lag probe has told it
 }
 
-// Check is what the probe of a name came to; nil if there is none, or no answer yet.
+// Check is what the probe of a name came to; nil if there is none of that name.
 func (m Member) Check(name string) *Check {
 	for i := range m.Checks {
 		if m.Checks[i].Name == name {

@@ -29,11 +29,15 @@ type Check struct {
 	Name    string
 	Kind    ProbeKind
 	Healthy bool
+	Limit   LagLimit  // of a lag probe
 	Why     string    // what it fails for, or failed for last; "" if its newest answer is good
 	Since   time.Time // when Healthy became what it is; zero before the first answer
 
 	against int // answers in a row that say otherwise
 }
+
+// Limited says whether it can fail a member for its lag.
+func (c Check) Limited() bool { return c.Limit != LagLimit{} }
 
 // ProbeKind is what a probe asks.
 type ProbeKind string
@@ -131,6 +135,14 @@ func (w *Trail) Since(lsn uint64, at time.Time) {
 	}
 }
 
+// Last is where the leader was seen last; 0 if it was not.
+func (w *Trail) Last() uint64 {
+	if len(w.marks) == 0 {
+		return 0
+	}
+	return w.marks[len(w.marks)-1].lsn
+}
+
 // Known says whether the leader was seen at all.
 func (w *Trail) Known() bool { return len(w.marks) > 0 }
 
@@ -174,6 +186,8 @@ type LagLimit struct {
 // far.
 func (l LagLimit) Why(b Behind) string {
 	switch {
+	case l == LagLimit{}:
+		return "" // it measures alone
 	case !b.Known:
 		return "how far behind it is can't be told"
 	case l.Bytes > 0 && b.Bytes > l.Bytes:
