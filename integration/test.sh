@@ -18,8 +18,9 @@ left() {
 }
 
 result=0
+# -p 3: most of the time is spent waiting for servers.
 # -count=1: go's cache knows neither the servers nor the pgbaton that the tests build.
-go test -race -json -count=1 -timeout 30m "$@" | go run ./integration/tally || result=1
+go test -race -json -count=1 -p 3 -timeout 30m "$@" | go run ./integration/tally || result=1
 
 for _ in {1..50}; do
 	still=$(left)
