@@ -110,7 +110,7 @@ func (s *Server) login(ctx context.Context) error {
 			err = dialled
 		case limited.Err() != nil:
 			err = fmt.Errorf("no answer within %v", s.config.Connect)
-		case strings.Contains(err.Error(), "require_auth"):
+		case login.InTheClear(err):
 			err = errInTheClear
 		}
 		return fmt.Errorf("log in to %s: %w", s.config.Where(), err)
@@ -119,8 +119,7 @@ func (s *Server) login(ctx context.Context) error {
 	return nil
 }
 
-// errInTheClear is for a server elsewhere that wants a password as it is.
-var errInTheClear = hint.Wrap(errors.New("the server wants the password in the clear, and has shown no certificate"),
+var errInTheClear = hint.Wrap(login.ErrInTheClear,
 	"set pg_sslmode = verify-full, or let pg_hba.conf ask for scram-sha-256")
 
 func (s *Server) connConfig() (*pgconn.Config, error) {
@@ -132,10 +131,10 @@ func (s *Server) connConfig() (*pgconn.Config, error) {
 			return nil, err
 		}
 	}
-	// What the environment could bring in is named, so that it cannot.
-	text := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=%s sslrootcert=%s sslcert=%s sslkey=%s target_session_attrs=any",
-		login.Quote(c.Host), c.Port, login.Quote(c.User), login.Quote(c.Database), login.Quote(c.SSLMode), login.Quote(c.RootCert), login.Quote(c.Cert), login.Quote(c.Key))
-	config, err := pgconn.ParseConfig(text)
+	config, err := login.Postgres{
+		Host: c.Host, Port: c.Port, User: c.User, Database: c.Database, Password: password,
+		SSLMode: c.SSLMode, CAFile: c.RootCert, CertFile: c.Cert, KeyFile: c.Key, Here: here(c.Host),
+	}.Config()
 	if err != nil {
 		advice := "pg_sslmode is one of disable, allow, prefer, require, verify-ca, verify-full"
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -146,11 +145,6 @@ func (s *Server) connConfig() (*pgconn.Config, error) {
 			err = parse.Unwrap() // without the settings, which are the file's
 		}
 		return nil, hint.Wrap(fmt.Errorf("read the settings pg_*: %w", err), "%s", advice)
-	}
-	config.Password = password
-	config.RequireAuth = ""
-	if !here(c.Host) && !strings.HasPrefix(c.SSLMode, "verify-") {
-		config.RequireAuth = "!password"
 	}
 	config.RuntimeParams = map[string]string{"application_name": "pgbaton doctor"} // a pooler in between takes few
 	config.DialFunc = dial.Prompt().DialContext

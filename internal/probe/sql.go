@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func (p *Prober) loginWithin(ctx context.Context, m cluster.Member, limit time.D
 		if err == nil {
 			return &sqlConn{member: m, conn: conn}, nil
 		}
-		if strings.Contains(err.Error(), "require_auth") {
+		if login.InTheClear(err) {
 			err = errInTheClear
 		}
 		errs = append(errs, fmt.Errorf("log in to %s at %s: %w", m.Name, at, err))
@@ -59,9 +60,7 @@ func (p *Prober) loginWithin(ctx context.Context, m cluster.Member, limit time.D
 // statementTimeout is when a server ends at last what nobody waits for any more.
 const statementTimeout = 10 * time.Second
 
-// errInTheClear is for a server that wants a password as it is: anybody may be
-// the server that a key names.
-var errInTheClear = hint.Wrap(errors.New("the server wants the password in the clear, and has shown no certificate"),
+var errInTheClear = hint.Wrap(login.ErrInTheClear,
 	"set sslmode = \"verify-full\" in the cluster's sql block, or let pg_hba.conf ask for scram-sha-256")
 
 func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
@@ -69,25 +68,12 @@ func (c SQL) connConfig(at cluster.Endpoint) (*pgconn.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	or := func(s, fallback string) string {
-		if s == "" {
-			return fallback
-		}
-		return s
-	}
-	// What the environment could bring in is named, so that it cannot.
-	text := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=%s target_session_attrs=any",
-		login.Quote(at.Host), at.Port, login.Quote(or(c.User, "postgres")), login.Quote(or(c.Database, "postgres")), login.Quote(or(c.SSLMode, "prefer")))
-	for _, file := range []struct{ key, path string }{{"sslrootcert", c.CAFile}, {"sslcert", c.CertFile}, {"sslkey", c.KeyFile}} {
-		text += fmt.Sprintf(" %s=%s", file.key, login.Quote(file.path))
-	}
-	config, err := pgconn.ParseConfig(text)
+	config, err := login.Postgres{
+		Host: at.Host, Port: at.Port, User: cmp.Or(c.User, "postgres"), Database: cmp.Or(c.Database, "postgres"), Password: password,
+		SSLMode: cmp.Or(c.SSLMode, "prefer"), CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile,
+	}.Config()
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("read the cluster's sql block: %w", err), "sslmode is one of disable, allow, prefer, require, verify-ca, verify-full")
-	}
-	config.Password = password
-	if !strings.HasPrefix(c.SSLMode, "verify-") {
-		config.RequireAuth = "!password"
 	}
 	// Whatever is asked, nothing is written.
 	config.RuntimeParams = map[string]string{"application_name": "pgbaton", "default_transaction_read_only": "on"}
