@@ -541,3 +541,28 @@ func TestOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestSupersedes: what brings a leader is cancelled for another leader alone, be it that
+// a replica lags meanwhile.
+func TestSupersedes(t *testing.T) {
+	one, two := map[string]string{"main": "pg1"}, map[string]string{"main": "pg2"}
+	for _, tc := range []struct {
+		name       string
+		running    action
+		superseded bool
+		wanted     Wanted
+		want       bool
+	}{
+		{"the same", action{do: Apply, hash: "a", leaders: one}, false, Wanted{Hash: "a", Leaders: one}, false},
+		{"a newer value", action{do: Apply, hash: "a", leaders: one}, false, Wanted{Hash: "b", Leaders: one}, true},
+		{"once more", action{do: Apply, hash: "a", leaders: one}, true, Wanted{Hash: "b", Leaders: one}, false},
+		{"a leader", action{do: Apply, hash: "a", leaders: one}, true, Wanted{Hash: "b", Leaders: two}, true},
+		{"a value, while a leader is brought", action{do: Apply, hash: "a", leaders: one, leads: true}, false, Wanted{Hash: "b", Leaders: one}, false},
+		{"the next leader, while one is brought", action{do: Apply, hash: "a", leaders: one, leads: true}, false, Wanted{Hash: "b", Leaders: two}, true},
+	} {
+		l := Loop{superseded: tc.superseded}
+		if got := l.supersedes(tc.wanted, &tc.running, Settle{}, time.Now()); got != tc.want {
+			t.Errorf("%s: cancelled is %v", tc.name, got)
+		}
+	}
+}
