@@ -138,8 +138,8 @@ func (p *practice) take(ctx context.Context, next plan) {
 	p.patients, p.here = fresh, next.here
 	p.mu.Unlock()
 	p.olds.Go(old.release)
-	if before.Listens() != next.here.Listens() {
-		p.log.Warn("where it listens counts at the next start", "now", p.address())
+	if before.Listens() != next.here.Listens() || before.HTTPCert != next.here.HTTPCert || before.HTTPKey != next.here.HTTPKey {
+		p.log.Warn("where it listens, and the paths of its certificate, count at the next start", "now", p.address())
 	}
 	p.log.Info("config taken up", next.describe()...)
 }

@@ -2,7 +2,8 @@ package baton
 
 import (
 	"context"
-	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +73,7 @@ func (h *health) adjust(b cluster.Baton, news bool, now time.Time) {
 	defer h.mu.Unlock()
 	h.leader = b.Term.Leader
 	there := map[string]bool{}
+	maps.DeleteFunc(h.left, func(_ string, w *ward) bool { return now.Sub(w.gone) > h.dwell() })
 	start := h.first.IsZero()
 	if start && len(b.Seen.Members) > 0 {
 		h.first = now
@@ -94,6 +96,14 @@ func (h *health) adjust(b cluster.Baton, news bool, now time.Time) {
 	if news {
 		h.heartbeat(b.Seen.Members, now)
 	}
+}
+
+// dwell is the longest time that a check fails at least.
+func (h *health) dwell() (longest time.Duration) {
+	for _, p := range h.probes {
+		longest = max(longest, p.Patience.Dwell)
+	}
+	return longest
 }
 
 // drop lets go of a member. The caller holds the lock, as for all that follow.
@@ -280,7 +290,7 @@ func (h *health) verdicts() map[string]cluster.Health {
 	defer h.mu.Unlock()
 	all := map[string]cluster.Health{}
 	for name, w := range h.wards {
-		v := cluster.Health{Checks: append([]cluster.Check(nil), w.checks...), Behind: w.behind}
+		v := cluster.Health{Checks: slices.Clone(w.checks), Behind: w.behind}
 		for i := range v.Checks {
 			// What nobody can know yet is no reason to take everybody out of a config that
 			// serves: but one that comes later has to show first that it is well.
@@ -325,5 +335,5 @@ func words(err error) string {
 	if err == nil {
 		return ""
 	}
-	return fmt.Sprint(err)
+	return err.Error()
 }

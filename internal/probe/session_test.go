@@ -96,7 +96,19 @@ func sessions(t *testing.T, leader, replica *servertest.PatroniMember) {
 		if _, err := other.Value(t.Context(), limit, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'pgbaton' AND pid <> pg_backend_pid()"); err != nil {
 			t.Fatal(err)
 		}
-		servertest.Eventually(t, "it is taken anew", func() error { return s.Ping(t.Context(), limit) })
+		if err := s.Ping(t.Context(), limit); err != nil { // over the next one, at once
+			t.Errorf("after that: %v", err)
+		}
+	})
+
+	t.Run("a transaction that is left open", func(t *testing.T) {
+		s := open(replica)
+		if _, err := s.Value(t.Context(), limit, "BEGIN; SELECT 1/0"); err == nil {
+			t.Error("1/0 is no error")
+		}
+		if v, err := s.Value(t.Context(), limit, "SELECT 1"); err != nil || v != "1" {
+			t.Errorf("after that: %q, error %v", v, err)
+		}
 	})
 
 	t.Run("ports", func(t *testing.T) {

@@ -109,7 +109,9 @@ func (w *Trail) Note(lsn uint64, at time.Time) {
 		case lsn < last.lsn:
 			w.marks = w.marks[:0]
 		case lsn == last.lsn && n > 1 && w.marks[n-2].lsn == lsn:
-			last.at = maxTime(last.at, at) // it rests: when it came here, and when it was here last
+			if at.After(last.at) {
+				last.at = at // it rests: when it came here, and when it was here last
+			}
 			return
 		case at.Before(last.at):
 			return
@@ -198,11 +200,4 @@ func (l LagLimit) Why(b Behind) string {
 		return fmt.Sprintf("%v behind, more than %v", b.Delay.Round(10*time.Millisecond), l.Delay)
 	}
 	return ""
-}
-
-func maxTime(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
