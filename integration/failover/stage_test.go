@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -81,11 +80,8 @@ func build(t *testing.T) string {
 		return path
 	}
 	path := filepath.Join(servertest.PostgresDir(t), "pgbaton")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./cmd/pgbaton")
-	cmd.Dir = servertest.ModuleRoot(t)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build pgbaton: %v\n%s", err, out)
+	if err := servertest.Build(path, "-trimpath", "-ldflags", "-s -w"); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

@@ -93,49 +93,14 @@ target "exec" "list" {
 		return err
 	})
 	pid := p.Cmd.Process.Pid
-	own, theirs, begun := used(t, fmt.Sprintf("/proc/%d", pid)), usedBelow(t, servers), time.Now()
+	process := fmt.Sprintf("/proc/%d", pid)
+	own, theirs, begun := servertest.CPU(t, process), servertest.CPUBelow(t, servers, "postgres"), time.Now()
 	for time.Since(begun) < watched {
 		time.Sleep(100 * time.Millisecond) // what is measured is time
 	}
 	took := float64(time.Since(begun))
-	own, theirs = used(t, fmt.Sprintf("/proc/%d", pid))-own, usedBelow(t, servers)-theirs
+	own, theirs = servertest.CPU(t, process)-own, servertest.CPUBelow(t, servers, "postgres")-theirs
 	fmt.Printf("| %s | %.2f %% | %.2f %% | %d | %.1f MB |\n", name, 100*own/took, 100*theirs/took, connections, float64(rss(t, pid))/1e6)
-}
-
-// used is what a process used of the CPU so far, in nanoseconds.
-func used(t *testing.T, process string) (sum float64) {
-	t.Helper()
-	stats, err := filepath.Glob(process + "/task/[0-9]*/schedstat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range stats {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		ns, _, _ := strings.Cut(string(content), " ")
-		n, _ := strconv.ParseFloat(ns, 64)
-		sum += n
-	}
-	return sum
-}
-
-// usedBelow is the same of the PostgreSQL servers that work below a folder.
-func usedBelow(t *testing.T, dir string) (sum float64) {
-	t.Helper()
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range processes {
-		name, _ := os.ReadFile(filepath.Join(p, "comm"))
-		cwd, _ := os.Readlink(filepath.Join(p, "cwd"))
-		if strings.HasPrefix(string(name), "postgres") && strings.HasPrefix(cwd, dir) {
-			sum += used(t, p)
-		}
-	}
-	return sum
 }
 
 func rss(t *testing.T, pid int) int {

@@ -23,11 +23,8 @@ type stage struct {
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(servertest.PostgresDir(t), "pgbaton")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./cmd/pgbaton")
-	cmd.Dir = servertest.ModuleRoot(t)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build pgbaton: %v\n%s", err, out)
+	if err := servertest.Build(path, "-trimpath", "-ldflags", "-s -w"); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

@@ -5,10 +5,6 @@ package probe_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -146,34 +142,8 @@ func usage(t *testing.T, c *servertest.PatroniCluster, d time.Duration) percent 
 	}
 }
 
-// used is what living processes on the cluster's folders used so far, in
-// nanoseconds: the kernel's ticks would miss those that run for less than one.
-func used(t *testing.T, c *servertest.PatroniCluster) (sum percent) {
+// used is what living processes on the cluster's folders used so far, in nanoseconds.
+func used(t *testing.T, c *servertest.PatroniCluster) percent {
 	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/task/[0-9]*/schedstat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range stats {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(string(content))
-		if len(fields) != 3 {
-			t.Fatalf("%s: %q", path, content)
-		}
-		ns, _ := strconv.ParseFloat(fields[0], 64)
-		process := filepath.Join(filepath.Dir(path), "..", "..")
-		name, _ := os.ReadFile(filepath.Join(process, "comm"))
-		cwd, _ := os.Readlink(filepath.Join(process, "cwd"))
-		switch {
-		case !strings.HasPrefix(cwd, c.Dir()):
-		case strings.HasPrefix(string(name), "postgres"):
-			sum.postgres += ns
-		case strings.HasPrefix(string(name), "patroni"):
-			sum.patroni += ns
-		}
-	}
-	return sum
+	return percent{postgres: servertest.CPUBelow(t, c.Dir(), "postgres"), patroni: servertest.CPUBelow(t, c.Dir(), "patroni")}
 }
