@@ -503,6 +503,17 @@ cluster "patroni" "main" {
 		fault.end(t)
 		says(lame, 200, "OK")
 	}
+	// What is known of members outlives a SIGHUP while the store is away.
+	servertest.File(t, path, strings.Replace(config, consul.Addr, fmt.Sprint("127.0.0.1:", servertest.FreePort(t)), 1), 0o644)
+	doctor.Signal(t, syscall.SIGHUP)
+	servertest.Eventually(t, "the config is refused", func() error { return logged(doctor, "config refused, the old one stays") })
+	if code, body := asked(t, "GET", port, "/main/"+other.Name); code != 200 {
+		t.Errorf("after a SIGHUP without a store: %d %s", code, body)
+	}
+	servertest.File(t, path, config, 0o644)
+	doctor.Signal(t, syscall.SIGHUP)
+	servertest.Eventually(t, "the config is taken up", func() error { return logged(doctor, "config taken up") })
+	says(other, 200, "OK")
 	for _, path := range []string{"/", "/main", "/main/", "/main/nobody", "/other/" + lame.Name} {
 		if code, body := asked(t, "GET", port, path); code != 404 {
 			t.Errorf("%s: %d %s", path, code, body)

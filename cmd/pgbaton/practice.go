@@ -126,9 +126,15 @@ func (p *practice) told(_ context.Context, path string, reasons []string) []stri
 	return reasons
 }
 
-// take takes up another plan. Where it listens stays as it is.
+// take takes up another plan, once the members of its clusters are known: until then whoever
+// asks is told by the old one. Where it listens stays as it is.
 func (p *practice) take(ctx context.Context, next plan) {
 	fresh, err := admit(ctx, next, p.secrets, p.log)
+	if err == nil {
+		if _, err = fresh.paths(ctx); err != nil {
+			fresh.release()
+		}
+	}
 	if err != nil {
 		p.log.Error("config refused, the old one stays", "code", explain.ConfigRefused, "error", err, "hint", hint.Of(err))
 		return
